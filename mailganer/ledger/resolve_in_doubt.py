@@ -60,7 +60,8 @@ def hold_batches(session: Session, tokens: Collection[bytes]) -> None:
     """
     if session.get_bind().dialect.name == "sqlite":  # has one writer at a time
         return
-    if session.scalar(_ANY_DOUBT):
+    session.flush()
+    if session.connection().scalar(_ANY_DOUBT):  # takes half as long as by the session
         session.execute(
             select(Batch.id)
             .join(Delivery, Delivery.id.between(Batch.first_id, Batch.last_id))

@@ -132,10 +132,15 @@ class OpenBuffer:
         return oldest is not None and datetime.now(UTC) - oldest.at > age
 
     def _oldest(self) -> Opening | None:
+        # Twice in hand: one may have been taken in hand while we looked among those that wait.
+        places = (*self._in_hand[:1], *self._first_waiting(), *self._in_hand[:1])
+        return places[0] if places else None
+
+    def _first_waiting(self) -> list[Opening]:
         try:
-            return (self._in_hand or self._waiting)[0]
+            return [self._waiting[0]]
         except IndexError:
-            return None
+            return []
 
     def _buffered(self) -> list[Opening]:
         while True:
