@@ -38,6 +38,7 @@ from .common import (
 
 QUIET_AFTER = timedelta(minutes=2)  # a process not seen for so long counts as dead
 BEAT_TIMEOUT = timedelta(seconds=20)  # ten ticks; a stopped beat is no longer counted after that
+SAME_TIME = timedelta(seconds=6)  # three ticks: beats seen within them run side by side; a restart is over
 # Leases and quotas use the database's clock, logs and pages that of the machine.
 CLOCKS_DIFFER = timedelta(seconds=10)
 NO_DATABASE = (SQLAlchemyError, SettingsError)  # it does not answer, or its file does not exist
@@ -192,8 +193,12 @@ def _seen(session: Session, name: str, otherwise: str) -> tuple[bool, str]:
 
 
 def _beats(session: Session) -> Findings:
-    since = database_now(session) - BEAT_TIMEOUT
-    lately = Heartbeat.name.startswith(BEAT_ID) & (Heartbeat.seen_at >= since)
+    """Find beats that run side by side. A restarted one has another id, and the old one falls silent."""
+    is_beat = Heartbeat.name.startswith(BEAT_ID)
+    newest = session.scalar(select(func.max(Heartbeat.seen_at)).where(is_beat))
+    if newest is None or newest < database_now(session) - BEAT_TIMEOUT:
+        return
+    lately = is_beat & (Heartbeat.seen_at >= newest - SAME_TIME)
     number = session.scalar(select(func.count()).select_from(Heartbeat).where(lately)) or 0
     if number > 1:
         yield (

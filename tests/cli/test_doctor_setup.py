@@ -15,7 +15,7 @@ from mailganer.cli import doctor
 from mailganer.cli.common import database, make_data_folder
 from mailganer.db import utcnow
 from mailganer.errors import SettingsError
-from mailganer.models import Heartbeat
+from mailganer.models import BEAT_ID, Heartbeat
 from mailganer.sending.context import open_sending_context
 from mailganer.sending.scheduler.tick import note_beat, tick
 from mailganer.settings import load
@@ -74,6 +74,18 @@ def test_a_second_beat_is_noticed(settings: Any, session: Session) -> None:
     context.engine.dispose()
     session.execute(update(Heartbeat).values(seen_at=utcnow() - timedelta(seconds=60)))
     session.commit()
+    assert look(settings, "workers") == []
+
+
+def test_a_beat_that_was_restarted_is_not_a_second_one(settings: Any, session: Session) -> None:
+    context = open_sending_context(settings)
+    tick(context)
+    note_beat(context, 2)
+    last_tick = utcnow() - timedelta(seconds=8)
+    session.execute(update(Heartbeat).where(Heartbeat.name == f"{BEAT_ID}2").values(seen_at=last_tick))
+    session.commit()
+    note_beat(context, 3)
+    context.engine.dispose()
     assert look(settings, "workers") == []
 
 
