@@ -11,7 +11,7 @@ from tests.support.ports import wait_until
 
 
 def test_every_recipient_gets_their_own_email(mailing: Mailing) -> None:
-    done = mailing.run_process()
+    done = mailing.run()
     assert (done.returncode, done.stderr) == (0, "")
     assert "3 sent" in done.stdout
     assert mailing.server.counts == {f"reader{n}@example.org": 1 for n in (1, 2, 3)}
