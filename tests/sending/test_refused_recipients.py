@@ -267,6 +267,26 @@ def test_the_only_recipient_waits_for_a_campaign_that_is_not_planned_yet(
     assert statuses(solo) == {"failed": 1}
 
 
+@on_sqlite
+@pytest.mark.parametrize(
+    "text", ["421 4.3.2 Closing", "421 4.4.2 The connection was closed", "451 4.3.0 Later"]
+)
+def test_a_rest_is_followed_by_a_recipient_from_anywhere_and_not_by_the_next_in_line(
+    text: str, tell: Any, statuses: Any, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first four of 42 close the connection: the others must not wait for four rests."""
+    monkeypatch.setattr("mailganer.ledger.windows.secrets.randbelow", lambda number: number // 2)
+    story = tell([[(RCPT, text)] * 4 + [None] * 38])
+    for _each in range(12):
+        story.works.run(1)
+        clock.forward(seconds=5)
+    assert statuses(story.campaigns[0])["sent"] == 38
+    assert {message.recipient for message in story.server.seen[:3]} & {
+        "c0p20@example.org",
+        "c0p30@example.org",
+    }
+
+
 RESTS_ALONE = [
     (RCPT, "451 4.3.0 <{}>: Temporary lookup failure"),
     (DOT, "451 4.3.0 Try later"),

@@ -253,11 +253,13 @@ class WindowPlanner:
         return choice.size if choice else 0
 
     def _selections(self) -> tuple[RecipientSelection, ...]:
-        """Return how to select recipients, best first. After a refusal, recipients never refused go first."""
-        if self._refused.needs_sample:
+        """Return how to select recipients, best first.
+
+        After a refusal, recipients never refused go first. After a failed attempt it is one from anywhere:
+        those at the head of a list are often of one domain, and would fail one after another, a rest apart.
+        """
+        if self._refused.needs_sample or self._failures:
             return (RecipientSelection.sample, RecipientSelection.longest_deferred)
-        if self._failures:
-            return (RecipientSelection.untried, RecipientSelection.longest_deferred)
         return (
             (RecipientSelection.untried, RecipientSelection.in_order)
             if self._refused.is_open
