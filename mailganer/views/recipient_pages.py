@@ -24,7 +24,7 @@ from mailganer.web import PUBLIC, RateLimit, email_response, localization, netwo
 
 from ..web.clicks import OUTCOME, PRIVATE
 from ..web.decorators import exception_view_config, view_config
-from ..web.email_pages import PageKey, PageMoulds, marked
+from ..web.email_pages import PageKey, PrerenderedPages, marked
 from ..web.error_status import RETRY_AFTER, without_database
 from ..web.headers import view_headers
 
@@ -92,20 +92,20 @@ def ask(request: Request) -> dict[str, Any]:
         recipient = tracking.recipient_page(request.dbsession, request.matchdict["token"])
     values = _page(request, recipient)
     if request.method == "GET" and not recipient.erased:
-        _keep_mould(request, recipient, values)
+        _keep_prerendered(request, recipient, values)
     return values
 
 
-def _keep_mould(request: Request, recipient: UnsubscribePage, values: dict[str, Any]) -> None:
+def _keep_prerendered(request: Request, recipient: UnsubscribePage, values: dict[str, Any]) -> None:
     """Keep the page for the next recipients, who differ in a few words only: see ``web.email_pages``."""
     if request.cookies or set(request.GET) - {"lang"}:
         return
-    moulds: PageMoulds = request.registry["moulds"]
+    pages: PrerenderedPages = request.registry["prerendered_pages"]
     key = PageKey.of(recipient, request.locale_name, values["spoken"].get("lang", ""))
-    if key not in moulds:
+    if key not in pages:
         page, (since, sent_at) = marked(recipient)
         html = render(TEMPLATE, values | {"recipient": page, "since": since, "sent_at": sent_at}, request)
-        moulds.keep(key, html.replace(values["token"], moulds.MARKS.token))
+        pages.keep(key, html.replace(values["token"], pages.MARKS.token))
 
 
 @view_config(

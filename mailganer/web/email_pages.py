@@ -84,7 +84,7 @@ class Words(NamedTuple):
     sent_at: str
 
 
-class PageMoulds:
+class PrerenderedPages:
     """Unsubscribe pages with marks in the places of a recipient's words. Bounded; threads may share it."""
 
     MARKS = Words(*(f"mark{token_hex(12)}" for _each in Words._fields))
@@ -121,7 +121,7 @@ class EmailPagesFirst:
     def __init__(self, application: "WSGIApplication", registry: Registry) -> None:
         self._application = application
         self._looks: GroupWriter[bytes, KnownEmail] = registry["looks"]
-        self._moulds: PageMoulds = registry["moulds"]
+        self._pages: PrerenderedPages = registry["prerendered_pages"]
         self._views: BrowserViews = registry["views"]
         common = security_headers(registry["settings"])
         self._page_headers = list((common | PRIVATE).items())
@@ -159,7 +159,8 @@ class EmailPagesFirst:
 
         def looked(outcome: Outcome[KnownEmail]) -> None:
             environ[_KNOWN] = outcome
-            prompt = kind == "u" and outcome.answer is not None and self._has_mould(outcome.answer, environ)
+            answer = outcome.answer
+            prompt = kind == "u" and answer is not None and self._is_prerendered(answer, environ)
             done(prompt)
 
         return self._looks.submit(token, looked, wake)
@@ -183,11 +184,11 @@ class EmailPagesFirst:
             _date(page.since, key.language),
             _date(page.sent_at, key.language),
         )
-        return self._moulds.fill(key, words)
+        return self._pages.fill(key, words)
 
-    def _has_mould(self, known: KnownEmail, environ: "WSGIEnvironment") -> bool:
+    def _is_prerendered(self, known: KnownEmail, environ: "WSGIEnvironment") -> bool:
         key = _key(known, environ)
-        return key is not None and key in self._moulds
+        return key is not None and key in self._pages
 
 
 def _address(environ: "WSGIEnvironment") -> tuple[str, bytes | None]:
@@ -215,5 +216,5 @@ def _date(at: datetime | None, language: str) -> str:
 
 def marked(page: UnsubscribePage) -> tuple[UnsubscribePage, Sequence[Markup]]:
     """Return a page with marks instead of a recipient's words, and the marks of its dates."""
-    marks = PageMoulds.MARKS
+    marks = PrerenderedPages.MARKS
     return replace(page, address=marks.address), (escape(marks.since), escape(marks.sent_at))

@@ -12,7 +12,7 @@ from mailganer.tracking import (
     unsubscribe_together,
 )
 
-from .email_pages import PageMoulds
+from .email_pages import PrerenderedPages
 
 
 def prepare_tracking(registry: Registry) -> None:
@@ -29,4 +29,4 @@ def prepare_tracking(registry: Registry) -> None:
     registry["views"] = BrowserViews(
         registry["readers"], registry["versions"], registry["settings"].public_url
     )
-    registry["moulds"] = PageMoulds()
+    registry["prerendered_pages"] = PrerenderedPages()
