@@ -79,7 +79,7 @@ def current(engine: "Engine") -> str | None:
     """Return the database's revision; None when it is empty."""
     from sqlalchemy import inspect, text
 
-    with engine.connect() as connection:
+    with engine.execution_options(reading=True).connect() as connection:  # waits for no writer
         if not inspect(connection).has_table("alembic_version"):
             return None
         revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))

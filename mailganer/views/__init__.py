@@ -10,7 +10,7 @@ from mailganer.web import localization
 from mailganer.web.tracking_state import prepare_tracking
 
 from ..web.compression import asset
-from ..web.health import BrokerWatch
+from ..web.health import BrokerWatch, DatabaseWatch
 from .charts import shares
 from .status_badges import campaign_state, state_word
 from .subject_lines import plain, subject_of
@@ -21,6 +21,7 @@ DEVELOPMENT = ("design", "outbox")  # modules whose routes exist in development 
 def includeme(config: Configurator) -> None:
     registry = config.registry
     prepare_tracking(registry)
+    registry["database"] = DatabaseWatch(lambda: registry["engine"])
     registry["broker"] = BrokerWatch(broker_url(registry["settings"]))
     config.add_tween("mailganer.web.health.metrics_tween")
     config.add_tween("mailganer.web.compression.compression_tween", under=INGRESS)

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
@@ -32,8 +32,10 @@ from .sending_metrics import SendingMetrics
 
 # Twice the interval of the pipeline, for which a tick may have to wait; long enough for a restart too.
 SILENT_AFTER = timedelta(minutes=1)
+DATABASE_ANSWERS = 2.0  # seconds; a frozen server refuses nothing, it only does not respond
 BROKER_ANSWERS = 1.0  # seconds: the broker is near, and the client of /healthz waits as well
 BROKER_IS_KNOWN = 5.0  # seconds; /healthz is public, and each check opens a connection to the broker
+NO_ANSWER = "down: it does not answer"
 PARTS = ("worker", "beat")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods with a time series of their own: methods made up by clients must not grow the metrics."""
@@ -59,7 +61,7 @@ def healthz(request: Request) -> dict[str, Any]:
     """
     web_only = request.params.get("part") == "web"
     settings: Settings = request.registry["settings"]
-    parts = {"database": _database(request.registry["engine"])}
+    parts = {"database": request.registry["database"].state()}
     ask_parts = parts["database"] == "ok" and not web_only
     now = database_now(request.dbsession) if ask_parts else None
     if not web_only:
@@ -75,6 +77,37 @@ def healthz(request: Request) -> dict[str, Any]:
     request.response.headers["Cache-Control"] = "no-store"
     answer = {"status": "down" if down else "ok", "down": down, **parts}
     return answer | ({"tick_age": _age(_last_seen(request.dbsession, "beat"), now)} if now else {})
+
+
+class DatabaseWatch:
+    """State of the database, checked in a thread, so that a database which hangs holds no request up."""
+
+    def __init__(self, engine: Callable[[], Engine]) -> None:
+        self._engine = engine
+        self._asking = Lock()
+        self._check: _DatabaseCheck | None = None
+
+    def state(self) -> str:
+        """Return "ok", or "down: " with the reason, within ``DATABASE_ANSWERS``."""
+        with self._asking:
+            if self._check is None or not self._check.is_alive():
+                self._check = _DatabaseCheck(self._engine())
+                self._check.start()
+            check = self._check
+        check.join(DATABASE_ANSWERS)
+        return check.state
+
+
+class _DatabaseCheck(Thread):
+    """One check; its ``state`` is that of a database that does not answer until it does."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(name="database check", daemon=True)
+        self._engine = engine
+        self.state = NO_ANSWER
+
+    def run(self) -> None:
+        self.state = _database(self._engine)
 
 
 class BrokerWatch:
@@ -115,7 +148,7 @@ def _database(engine: Engine) -> str:
     try:
         schema = migrations.current(engine)
     except SQLAlchemyError:
-        return "down: it does not answer"
+        return NO_ANSWER
     if schema != migrations.newest():
         return "down: its schema is not of this version; run mailganer migrate"
     return "ok"

@@ -13,7 +13,7 @@ import mailganer
 from mailganer.broker import broker_url
 from mailganer.settings import Settings, from_mapping
 from mailganer.web import BodyLimits, OutsideCalls, RateLimiter, shared_storage
-from mailganer.web.health import BrokerWatch
+from mailganer.web.health import BrokerWatch, DatabaseWatch
 from mailganer.web.pending_forms import PendingForms
 from mailganer.web.pixel import PixelFirst
 from mailganer.web.tracking_state import prepare_tracking
@@ -52,5 +52,6 @@ def renewed(registry: Registry, settings: Settings) -> PixelFirst:
     registry["pending"] = PendingForms()
     registry["throttle"] = RateLimiter(settings.broker_url, shared_storage(registry["engine"]))
     prepare_tracking(registry)
+    registry["database"] = DatabaseWatch(lambda: registry["engine"])
     registry["broker"] = BrokerWatch(broker_url(settings))
     return PixelFirst(config.make_wsgi_app())

@@ -3,6 +3,7 @@
 import socket
 import time
 from datetime import timedelta
+from threading import Event
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 from webtest import TestApp
 
-from mailganer import main
+from mailganer import main, migrations
 from mailganer.db import utcnow
 from mailganer.models import Account, Batch, CampaignStatus, Heartbeat
+from mailganer.web import health
 
 from ..support.factories import Factory
 from ..support.pace import within
@@ -117,6 +119,34 @@ def test_a_database_that_does_not_answer_is_named(ini_values: dict[str, str], tm
     ini_values["sqlalchemy.url"] = f"sqlite:///{tmp_path}/no/such/folder.db"
     answer = TestApp(main({}, **ini_values)).get("/healthz", status=503).json
     assert answer["down"] == ["database"]
+
+
+def test_a_database_that_hangs_holds_no_health_check_up(
+    app: Any, wsgi_app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen server refuses nothing. One check waits for it, however many are asked for."""
+    hangs, asked = Event(), []
+    monkeypatch.setattr(health, "DATABASE_ANSWERS", 0.05)
+
+    def current(engine: Any) -> str | None:
+        asked.append(engine)
+        hangs.wait(30)
+        return migrations.newest()
+
+    monkeypatch.setattr(health.migrations, "current", current)
+    for _each in range(3):
+        answer = app.get("/healthz?part=web", status=503).json
+        assert answer["database"] == "down: it does not answer"
+    assert len(asked) == 1
+    hangs.set()
+    wait_until(lambda: app.get("/healthz?part=web", expect_errors=True).status_int == 200, 5)
+
+
+@one_database
+def test_a_health_check_waits_for_no_writer(app: Any, wsgi_app: Any) -> None:
+    with wsgi_app.registry["engine"].connect() as writer:  # SQLite: BEGIN IMMEDIATE
+        writer.execute(text("SELECT 1"))
+        assert app.get("/healthz?part=web", status=200).json["database"] == "ok"
 
 
 @one_database
