@@ -25,8 +25,8 @@ class BrowserViews:
     """Renders emails for the browser: without the "view in browser" link.
 
     Untrusted templates are rendered in the limited process. A version that was rendered there quickly is then
-    compiled in this process as well, and rendered under a small budget; whoever exceeds that goes on to the
-    limited process.
+    compiled in this process as well, and rendered under a small budget; an email that exceeds it is rendered
+    in the limited process.
     """
 
     def __init__(self, readers: sessionmaker[Session], versions: SentVersions, public_url: str) -> None:
