@@ -54,22 +54,13 @@ class Installation:
 
     def spawn(self) -> None:
         """Start it without waiting."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "mailganer", "serve", str(self.ini), *self._flags()],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=self.environment(),
-                preexec_fn=die_with_parent,
-                cwd="/",
-            )
+        self.process = self.begin("serve", *self._flags())
 
-    def begin(self, command: str) -> "subprocess.Popen[bytes]":
+    def begin(self, command: str, *flags: str) -> "subprocess.Popen[bytes]":
         """Start one part alone, without waiting: ``begin("web")``."""
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "mailganer", command, str(self.ini)],
+                [sys.executable, "-m", "mailganer", command, str(self.ini), *flags],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
