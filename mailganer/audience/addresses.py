@@ -77,11 +77,18 @@ def parse_address(text: str) -> Address:
     local, at, domain = email.rpartition("@")
     if not at:
         raise AddressError(_without_at(email))
-    if _PLAIN_LOCAL.fullmatch(local) and len(local) <= 64:
-        ascii_domain = _domain(domain)
-        if ascii_domain:
-            return Address(email, f"{local.lower()}@{ascii_domain}")
+    if key := plain_address_key(email):
+        return Address(email, key)
     return _parse_slowly(email, local, domain)
+
+
+def plain_address_key(email: str) -> str:
+    """Return the key of an ordinary address; "" for a text that needs ``parse_address``."""
+    local, _at, domain = email.rpartition("@")
+    if len(email) <= LONGEST and len(local) <= 64 and _PLAIN_LOCAL.fullmatch(local):
+        ascii_domain = _domain(domain)
+        return ascii_domain and f"{local.lower()}@{ascii_domain}"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

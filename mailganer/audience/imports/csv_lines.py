@@ -23,6 +23,11 @@ _ESCAPED_QUOTE: Final = re.compile(r'\\"')
 _ESCAPED: Final = re.compile(r'\\(["\\])')
 
 
+def needs_normalising(text: str) -> bool:
+    """Return whether a text without carriage returns may have a line that ``normalised_line`` changes."""
+    return ' "' in text or '\\"' in text
+
+
 def normalised_line(text: str, delimiter: str = "") -> str:
     """Normalize a line for the csv module.
 
@@ -50,4 +55,4 @@ def _doubled(delimiter: str, cell: re.Match[str]) -> str:
 
 
 def is_blank(cells: Sequence[str]) -> bool:
-    return not any(cell and not cell.isspace() for cell in cells)
+    return not "".join(cells).strip()

@@ -195,6 +195,38 @@ def _any_sequence() -> re.Pattern[str]:
     return re.compile("|".join([*sequences, *_BYTE_ORDER_MARKS, _A_GRAVE.pattern]))
 
 
+# Text that ``repair_text`` leaves as it is: ASCII, single other characters between ASCII, and Russian words
+# whose letters are UTF-8 in none of the encodings, even if some of them are. A capital behind a small letter
+# or a Latin letter beside a Cyrillic one needs a closer look.
+_USUAL: Final = re.compile(
+    r"(?:[\x00-@\[-`{-\x7f]++"
+    r"|[A-Za-z]++(?![А-Яа-яЁё])"
+    r"|(?:[А-ОС-Я](?![Ёё])|Р(?=[А-ОС-Яа-я](?![Ёё]))|[А-Я]ё(?=[а-я](?!ё)))[А-ЯЁ]*+[а-яё]*+(?![^\x00-@\[-`{-\x7f])"
+    r"|[а-я](?![А-Я])(?!(?:[р-я][а-п]{2})++(?![а-я]))[а-я]*+(?![^\x00-@\[-`{-\x7f])"
+    r"|(?<![^\x00-\x7f])[^\x00-\x7fÃ\ufeff](?![^\x00-\x7f])"
+    r")*+"
+)
+
+
+def unusual_lines(text: str) -> Iterator[int]:
+    """Yield the numbers, from 0, of the lines of a text that may be garbled: few of a usual file."""
+    if text.isascii():
+        return
+    number = place = 0
+    while (end := _end_of_usual(text, place)) < len(text):
+        number += text.count("\n", place, end)
+        yield number
+        place = text.find("\n", end) + 1
+        number += 1
+        if not place:
+            return
+
+
+def _end_of_usual(text: str, start: int) -> int:
+    found = _USUAL.match(text, start)
+    return found.end() if found else start
+
+
 def looks_garbled(line: str) -> bool:
     """Return whether a line may contain garbled text; a fast check."""
     return _any_sequence().search(line) is not None
