@@ -31,6 +31,7 @@ PIXEL = (
     b",\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
 )
 BEFORE, BEHIND = "/o/", ".gif"
+RECIPIENT_PATHS = (BEFORE, CLICKS, *PAGES)
 ROUTES_WITH_OPENS = frozenset(
     {
         *("campaigns", "campaign", "campaign.report", "campaign.recipients", "campaign.recipients_csv"),
@@ -44,6 +45,7 @@ ROUTES_WITH_OPENS = frozenset(
 class PixelFirst:
     """WSGI middleware that serves GET and HEAD of ``/o/TOKEN.gif`` itself; a HEAD is not counted.
 
+    Links of emails are served with a slash at their end as without it.
     Has the ``registry`` of the application, because Pyramid's own tools look for it.
     """
 
@@ -58,6 +60,9 @@ class PixelFirst:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
+        if path.endswith("/") and path.startswith(RECIPIENT_PATHS):
+            # Some email apps append a slash to links.
+            environ["PATH_INFO"] = path = path.rstrip("/")
         if method not in self._answered or not _is_pixel(path):
             return self._application(environ, start_response)
         start = perf_counter()

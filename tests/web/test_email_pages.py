@@ -140,3 +140,16 @@ def test_an_unknown_token_is_not_found_whatever_is_in_memory(sent, app, path):
     for each in (0, 1):
         app.get(path.format(sent[each]), status=200)
     app.get(path.format(token_text(bytes(16))), status=404)
+
+
+def test_a_slash_behind_a_link_of_an_email_changes_nothing(session, sent, app):
+    """Some email apps append one."""
+    for path in (f"/u/{sent[0]}", f"/v/{sent[0]}"):
+        assert app.get(f"{path}/?lang=en", status=200).text == app.get(f"{path}?lang=en", status=200).text
+    link = f"/c/{sent[0]}/1"
+    assert app.get(f"{link}/", status=302).location == app.get(link, status=302).location
+    app.get(f"/o/{sent[0]}.gif/", status=200)
+    app.get(f"/u/{token_text(bytes(16))}/", status=404)
+    app.get("/u/", status=404)
+    app.post(f"/u/{sent[0]}/", {"List-Unsubscribe": "One-Click"}, status=200)
+    assert "You are unsubscribed" in app.get(f"/u/{sent[0]}/?lang=en").text
