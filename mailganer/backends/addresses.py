@@ -20,7 +20,10 @@ def normalise_email(email: str) -> str:
     local, at, domain = email.strip().rpartition("@")
     if not at or not local or not domain or _UNSAFE.search(local) or _UNSAFE.search(domain):
         raise InputError({"email": _("Use the format name@example.com.")})
-    address = f"{local}@{normalise_host(domain, 'email')}"
+    host = _ascii_host(domain)
+    if not host:
+        raise InputError({"email": _("This is not a valid email address. Use the format name@example.com.")})
+    address = f"{local}@{host}"
     if len(address) > LONGEST_ADDRESS:
         raise InputError(
             {"email": _("An address can have at most ${most} characters.", mapping={"most": LONGEST_ADDRESS})}
@@ -74,12 +77,18 @@ _UNSAFE = re.compile(r"[\s<>\x00-\x1f\x7f]")
 
 def normalise_host(host: str, field_name: str = "host") -> str:
     """Return a host name in lower case, in ASCII, without its trailing dot. Raises ``InputError``."""
+    name = _ascii_host(host)
+    if not name:
+        raise InputError({field_name: _("Enter a host name such as smtp.example.com.")})
+    return name
+
+
+def _ascii_host(host: str) -> str:
+    """Return a host name as servers are asked for it; empty when it is none."""
     name = host.strip().rstrip(".").lower()
     if not name.isascii():
         try:
             name = idna.encode(name, uts46=True).decode("ascii")
         except idna.IDNAError:
-            name = ""
-    if not name or len(name) > 253 or not re.fullmatch(r"[a-z0-9_.:\-\[\]]+", name):
-        raise InputError({field_name: _("Enter a host name such as smtp.example.com.")})
-    return name
+            return ""
+    return name if len(name) <= 253 and re.fullmatch(r"[a-z0-9_.:\-\[\]]+", name) else ""

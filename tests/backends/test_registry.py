@@ -375,3 +375,11 @@ def test_mail_accounts_and_subscribers_follow_the_same_rules(email: str) -> None
 
 def test_a_pasted_mailto_link_is_the_address_of_a_mail_account() -> None:
     assert new_mailbox(" mailto:anna@B.org") == new_mailbox("MAILTO: anna@b.org") == "anna@b.org"
+
+
+@pytest.mark.parametrize("email", ["a@b.org?subject=x", "mailto:a@b.org?subject=x", "a@b,org", "a@b/org"])
+def test_a_domain_that_no_server_can_have_is_reported_as_an_error_of_the_address(email: str) -> None:
+    with pytest.raises(InputError) as found:
+        new_mailbox(email)
+    assert list(found.value.fields) == ["email"]
+    assert "name@example.com" in str(found.value.fields["email"])

@@ -47,18 +47,18 @@ def test_lists_without_recipients_block(session, make, account, checked):
 
 def test_a_template_error_names_part_and_line(checked, write):
     check = checked(write(html="<p>one</p>\n<p>{{ first_name</p>"))
-    problem = next(problem for problem in check.problems if problem.code == "letter_error")
+    problem = next(problem for problem in check.problems if problem.code == "email_error")
     assert problem.blocking
     assert (problem.field, problem.line) == ("html", 2)
 
 
 def test_a_bomb_is_said_and_does_not_go_off(checked, write):
     check = checked(write(html="{{ 'a' * 10 ** 9 }}"))
-    assert "letter_error" in codes(check, Severity.blocking)
+    assert "email_error" in codes(check, Severity.blocking)
 
 
 def test_an_unknown_filter_is_said(checked, write):
-    assert "letter_error" in codes(checked(write(html="<p>{{ first_name|shout }}</p>")), Severity.blocking)
+    assert "email_error" in codes(checked(write(html="<p>{{ first_name|shout }}</p>")), Severity.blocking)
 
 
 def test_an_unknown_variable_blocks(checked, write):

@@ -344,7 +344,7 @@ def test_what_cannot_be_read_is_a_finding(
     monkeypatch.setattr(render_process, "ask", refused)
     found = client.post(f"campaigns/{draft.id}/check", {}).json
     assert not found["ok"]
-    assert "letter_error" in [problem["code"] for problem in found["problems"]]
+    assert "email_error" in [problem["code"] for problem in found["problems"]]
 
 
 # --- the watch itself

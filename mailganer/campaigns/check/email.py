@@ -65,7 +65,7 @@ def _broken(error: EmailError) -> Problem:
         else _("${reason} ${part}.", mapping=mapping)
     )
     return Problem(
-        "letter_error",
+        "email_error",
         message,
         Severity.blocking,
         CampaignStep.email,
