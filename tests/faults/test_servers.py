@@ -8,9 +8,12 @@ import pytest
 
 from mailganer.models import CampaignStatus, Reason, SenderStatus
 from mailganer.sending.context import SendingContext
+from mailganer.sending.worker.sender_health import MOST_DOUBTS
 from tests.backends.faulty import Conversation, FaultyServer, reset, take_and_reset
 
-from .conftest import with_one_connection
+from .conftest import PLAIN, with_one_connection
+
+CHUNKING = ("8BITMIME", "PIPELINING", "CHUNKING")
 
 
 @pytest.fixture
@@ -36,6 +39,7 @@ def test_a_server_that_leaves_before_it_has_the_email_fails_no_recipient(
         stage = "dot"  # the reply to a whole email: it was not accepted
     server.fail(stage, action)
     campaign = campaign_to(3)
+    works.context = with_one_connection(works.context)
     works.run(2)
     if (stage, action) == ("content", reset) and statuses(campaign.id) != {"pending": 3}:
         # It failed after the kernel had accepted the whole email, so the outcome is unknown.
@@ -49,6 +53,46 @@ def test_a_server_that_leaves_before_it_has_the_email_fails_no_recipient(
     works.run(3)
     assert statuses(campaign.id) == {"sent": 3}
     assert set(server.counts.values()) == {1}
+
+
+@pytest.mark.parametrize("features", [PLAIN, CHUNKING], ids=["plain", "chunking"])
+def test_a_server_that_never_replies_to_an_email_leaves_few_in_doubt(
+    campaign_to: Any,
+    works: Any,
+    clock: Any,
+    server: FaultyServer,
+    statuses: Any,
+    deliveries: Any,
+    reload: Any,
+    pledge: Any,
+    features: tuple[str, ...],
+) -> None:
+    server.features = features
+    server.fail("dot", reset)
+    campaign = campaign_to(200)
+    works.run(3)
+    assert statuses(campaign.id)["in_doubt"] == 2  # the second connection was opened at once
+    assert reload(campaign.senders[0]).status is SenderStatus.sleeping
+    for _each in range(48):
+        clock.forward(minutes=31)
+        works.run(3)
+    assert statuses(campaign.id)["in_doubt"] == MOST_DOUBTS
+    sender = reload(campaign.senders[0])
+    assert (sender.status, sender.sleeps_until) == (SenderStatus.failing, None)
+    assert "closes the connection without a reply" in sender.error
+    doubtful = pledge(server.counts, deliveries(campaign.id), pending=True)
+    assert len(doubtful) == 200 - statuses(campaign.id)["pending"]
+
+
+def test_connections_that_break_between_accepted_emails_rest_nobody(
+    campaign_to: Any, works: Any, server: FaultyServer, statuses: Any, reload: Any
+) -> None:
+    server.fail("dot", reset, skip=5, times=1)
+    campaign = campaign_to(20)
+    works.context = with_one_connection(works.context)
+    works.run(6)
+    assert statuses(campaign.id) == {"sent": 19, "in_doubt": 1}
+    assert reload(campaign.senders[0]).status is SenderStatus.ready
 
 
 def test_an_email_whose_answer_never_came_is_in_doubt_and_never_sent_again(

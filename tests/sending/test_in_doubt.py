@@ -10,7 +10,7 @@ from sqlalchemy import text, update
 
 from mailganer.backends import Message, Outcome, Receipt, Scope
 from mailganer.errors import TooFast, Unreachable
-from mailganer.models import Campaign, CampaignStatus, DeliveryStatus
+from mailganer.models import Campaign, CampaignStatus, DeliveryStatus, Sender, SenderStatus
 from mailganer.sending import in_doubt, resolve
 from mailganer.sending.in_doubt import LOOK_UP_EVERY
 from mailganer.sending.scheduler.tick import tick
@@ -129,11 +129,14 @@ def test_a_finished_campaign_in_which_someone_waits_continues(
 
 
 @pytest.fixture
-def many_doubts(due: Any, works: Any, script: Script, clock: Any) -> Any:
+def many_doubts(due: Any, works: Any, script: Script, clock: Any, sessions: Any) -> Any:
     """A campaign of five emails that are all in doubt and due to be looked up."""
     script.answer = DOUBTFUL
     campaign = due(5)
-    works.run(2)
+    for _email in range(5):
+        works.run(1)
+        with sessions.begin() as session:  # without the rest after each email in doubt
+            session.execute(update(Sender).values(status=SenderStatus.ready, sleeps_until=None, failures=0))
     clock.forward(seconds=LOOK_UP_AFTER.total_seconds())
     return campaign
 

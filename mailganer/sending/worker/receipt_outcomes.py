@@ -55,6 +55,7 @@ class WindowResult:
     unauthorised: Receipt | None = None
     exhausted: Receipt | None = None
     trouble: Receipt | None = None  # of the connection or the account
+    doubts: int = 0  # connections in a row, with this window, that broke with emails in doubt
     is_of_one_recipient: bool = False  # only one recipient got such a reply, and there is no other to try
     refused_in_a_row: Receipt | None = None  # consecutive recipients got it, and it is about none of them
     # Replies that pause the campaign, so that the user decides:
@@ -73,7 +74,8 @@ class WindowResult:
     @property
     def ends_turn(self) -> bool:
         """Whether the sender has to stop, or the lane has lost its window."""
-        return bool(self.trouble or self.refused_in_a_row or self.exhausted or self.unauthorised or self.late)
+        stops = self.refused_in_a_row or self.exhausted or self.unauthorised
+        return bool(self.trouble or self.doubts > 1 or stops or self.late)
 
 
 def changes_for_window(

@@ -45,6 +45,8 @@ def compare_refusals(window: RefusedWindow) -> None:
             _note_trouble(window, slot, answer)
         elif answer.outcome is Outcome.in_doubt and answer.reply[:1] in ("4", "5"):
             window.result.trouble = answer  # a server that replies so is left alone for a while
+        elif answer.outcome is Outcome.in_doubt and not accepted:
+            window.result.doubts = window.pattern.doubts + 1
         elif answer.outcome in (Outcome.unauthorised, Outcome.exhausted) and answer.sure:
             _note_stop(window, slot, answer)
         elif slot >= tail and is_unknown(answer):
@@ -53,6 +55,7 @@ def compare_refusals(window: RefusedWindow) -> None:
             _note_refusal(window, slot, answer)
             if seems_about_account(answer) or may_be_about_account(answer):
                 alone.append((slot, answer))
+    window.pattern.doubts = window.result.doubts
     judge_lone(window, alone)
     judge_rate_limits(window)
     if unknown is not None:

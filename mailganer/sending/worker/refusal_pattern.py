@@ -68,6 +68,7 @@ class RefusalPattern:
     outvoted: list[int] = field(default_factory=list)
     # Recipients who were refused because of a rate, and when (Unix time). Kept while others are accepted.
     rate_limited: list[tuple[int, int]] = field(default_factory=list)
+    doubts: int = 0  # connections in a row that broke with emails in doubt
 
     @classmethod
     def from_json(cls, stored: Any) -> "RefusalPattern":
@@ -84,6 +85,7 @@ class RefusalPattern:
             bool(stored.get("woken")),
             list(stored.get("outvoted", ())),
             [(int(recipient), int(at)) for recipient, at in stored.get("rate", ())],
+            int(stored.get("doubts", 0)),
         )
 
     def as_json(self) -> dict[str, Any] | None:
@@ -100,13 +102,14 @@ class RefusalPattern:
             "woken": self.woken,
             "outvoted": self.outvoted[-MOST_KEPT:],
             "rate": [list(each) for each in self.rate_limited[-MOST_KEPT:]],
+            "doubts": self.doubts,
         }
         return {name: value for name, value in values.items() if value} or None
 
     @property
     def is_open(self) -> bool:
-        """Whether a recipient was refused since the last accepted email."""
-        return bool(self.seen or self.not_about_recipients or self.attributed)
+        """Whether a recipient was refused, or left in doubt, since the last accepted email."""
+        return bool(self.seen or self.not_about_recipients or self.attributed or self.doubts)
 
     @property
     def needs_sample(self) -> bool:
@@ -123,6 +126,7 @@ class RefusalPattern:
         self.seen, self.not_about_recipients, self.last_campaign = [], [], None
         self.outvoted += [each for each in self.attributed if each not in self.outvoted]
         self.attributed, self.alone, self.woken = [], False, False
+        self.doubts = 0
 
     def add(self, delivery_id: int, kind: str, subscriber: int | None = None) -> int:
         """Add a refusal; return how many different recipients got this kind by now."""

@@ -31,6 +31,8 @@ from .window_queue import Answer, WindowQueue
 
 log = logging.getLogger(__name__)
 
+MOST_DOUBTS = 10  # broken connections in a row, until the server gets no more emails that may end in doubt
+
 
 class SenderHealth:
     """Health of one sender during one lane's turn. Writes within the transaction that settles a window."""
@@ -105,6 +107,8 @@ class SenderHealth:
         if not self._stop_or_rest(session, window_result, now):
             if window_queue.error is not None:
                 self._handle_error(session, window_queue.error, now)
+            elif window_result.doubts:
+                self._rest_after_doubt(session, window_result.doubts, now)
             elif window_result.accepted:
                 self._recover(session, window_result.accepted)
         self._campaigns.apply(session, campaign_id, window_queue.answers, window_result, now)
@@ -161,6 +165,20 @@ class SenderHealth:
         else:
             return False
         return True
+
+    def _rest_after_doubt(self, session: Session, doubts: int, now: datetime) -> None:
+        """Rest before the next email, since each attempt may leave another one in doubt.
+
+        One broken connection is reopened at once. After ``MOST_DOUBTS`` in a row no further email is risked
+        until a user checks the sender.
+        """
+        if doubts == 1:
+            return
+        if doubts < MOST_DOUBTS:
+            pausing.back_off(session, self._sender.id, _GIVES_NO_REPLY, now)
+        else:
+            pausing.mark_sender_failing(session, self._sender.id, _GIVES_NO_REPLY, now)
+        self._healthy = False
 
     def _back_off(
         self, session: Session, sentence: str, receipt: Receipt, now: datetime, *, may_fail: bool = True
@@ -248,3 +266,7 @@ _REFUSES_IN_A_ROW = _(
     "recipients are not the cause. Server reply: ${reply}"
 )
 _BREAKS_OFF = _("The mail server asks to wait. Server reply: ${reply}")
+_GIVES_NO_REPLY = _(
+    "The mail server closes the connection without a reply after it has received an email. "
+    "It is unknown whether the email was delivered."
+)
