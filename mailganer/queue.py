@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 BROKER = Outage("The broker")
 UNREACHABLE = "The broker is unreachable (%s); retrying"
 
-EXPIRES = {"tick": 360, "plan": 15, "run_lane": 15, "look_up": 60, "import": 360}
+EXPIRES = {"tick": 360, "plan": 15, "run_lane": 15, "look_up": 60, "import": 360, "reconcile_counts": 43_200}
 """Seconds after which an unread message expires: ticks since then have queued its work again.
 
 The receiver compares with its own clock. A tick's message comes from another machine, whose clock may be

@@ -23,6 +23,7 @@ from mailganer.models import (
     Sender,
     Subscriber,
     SubscriberList,
+    SubscriberStatus,
     list_member,
 )
 from mailganer.models.audience import make_search_key
@@ -30,6 +31,7 @@ from mailganer.sending.context import SendingContext, open_sending_context
 from mailganer.sending.scheduler.plan import plan, start_due
 from mailganer.sending.worker.lane import LaneRunner
 from mailganer.settings import Plan, Settings
+from mailganer.subscriber_counts import add_to_counts
 
 from .measure import Spent, cpu, peak
 
@@ -90,9 +92,11 @@ def make(url: str, folder: Path, people: int) -> SendingContext:
         session.flush()
         for start in range(0, people, 10_000):
             rows = [_person(account.id, n, now) for n in range(start, min(people, start + 10_000))]
-            ids = session.scalars(insert(Subscriber).returning(Subscriber.id), rows)
+            ids = session.scalars(insert(Subscriber).returning(Subscriber.id), rows).all()
             members = [{"list_id": lst.id, "subscriber_id": each, "added_at": now} for each in ids]
             session.execute(insert(list_member), members)
+            for each in (None, lst.id):
+                add_to_counts(session, account.id, each, {SubscriberStatus.active: len(ids)})
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")

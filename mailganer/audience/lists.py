@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, or_, select
 from sqlalchemy.orm import Session
 
+from .. import subscriber_counts
 from ..errors import Conflict, InputError, NotFound, _
 from ..models import (
     ACTIVE_STATES,
@@ -66,6 +67,7 @@ def delete_list(session: Session, lst: SubscriberList) -> None:
         raise Conflict(
             _("A file is being imported to this list. Wait until the import is finished, or undo it.")
         )
+    subscriber_counts.forget_list(session, lst.id)
     session.delete(lst)
     session.flush()
 
@@ -100,16 +102,7 @@ def unused_list(session: Session, list_id: int) -> SubscriberList | None:
 
 def list_counts(session: Session, list_ids: Collection[int]) -> dict[int, dict[SubscriberStatus, int]]:
     """Return the number of subscribers by list and status, zeros included."""
-    counts = {list_id: dict.fromkeys(SubscriberStatus, 0) for list_id in list_ids}
-    rows = session.execute(
-        select(list_member.c.list_id, Subscriber.status, func.count())
-        .join(Subscriber, Subscriber.id == list_member.c.subscriber_id)
-        .where(list_member.c.list_id.in_(list(counts)))
-        .group_by(list_member.c.list_id, Subscriber.status)
-    )
-    for list_id, status, number in rows:
-        counts[list_id][status] = number
-    return counts
+    return subscriber_counts.kept_list_counts(session, list_ids)
 
 
 def add_to_list(session: Session, lst: SubscriberList, subscriber: Subscriber, now: datetime) -> bool:
@@ -118,23 +111,30 @@ def add_to_list(session: Session, lst: SubscriberList, subscriber: Subscriber, n
         raise NotFound()
     place = {"list_id": lst.id, "subscriber_id": subscriber.id}
     # The lock on the subscriber prevents a concurrent insert of the same membership.
-    session.execute(select(Subscriber.id).where(Subscriber.id == subscriber.id).with_for_update())
+    status = subscriber_counts.lock(session, [subscriber.id]).get(subscriber.id)
+    if status is None:
+        raise NotFound()
     if session.execute(select(list_member.c.list_id).filter_by(**place)).first():
         return False
     session.execute(insert(list_member).values(**place, added_at=now))
+    subscriber_counts.add_to_counts(session, lst.account_id, lst.id, {status: 1})
     session.expire(subscriber, ["lists"])
     return True
 
 
 def remove_from_list(session: Session, lst: SubscriberList, subscriber: Subscriber) -> bool:
     """Remove a subscriber from a list. Return whether they were on it."""
+    locked = subscriber_counts.lock(session, [subscriber.id])
     gone = session.execute(
         delete(list_member)
         .where(list_member.c.list_id == lst.id, list_member.c.subscriber_id == subscriber.id)
         .returning(list_member.c.list_id)
     ).first()
     session.expire(subscriber, ["lists"])
-    return gone is not None
+    if gone is None:
+        return False
+    subscriber_counts.add_to_counts(session, lst.account_id, lst.id, {locked[subscriber.id]: -1})
+    return True
 
 
 def set_lists(

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import Session
 
 from ..models import Subscriber, SubscriberStatus, list_member
+from ..subscriber_counts import account_counts, kept_list_counts
 from .addresses import AddressError, parse_address
 
 MOST_AT_ONCE: Final = 500  # subscribers on one page
@@ -58,6 +59,10 @@ def status_counts(
     session: Session, account_id: int, query: str = "", list_id: int | None = None
 ) -> dict[SubscriberStatus, int]:
     """Count the subscribers of an account, or those that match a search, by status; zeros included."""
+    if not query and list_id is None:
+        return account_counts(session, account_id)
+    if not query and list_id is not None:
+        return kept_list_counts(session, [list_id])[list_id]
     rows = session.execute(
         select(Subscriber.status, func.count())
         .where(*conditions_for(account_id, query, None, list_id, None))

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Delete, String, cast, delete, func, or_, s
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.orm.attributes import flag_modified
 
+from .. import subscriber_counts
 from ..billing import require_subscriber_room
 from ..errors import Conflict, InputError, NotFound, _
 from ..ledger.engagement import erase_recipient
@@ -152,6 +153,7 @@ def erase_subscriber(session: Session, subscriber: Subscriber) -> None:
     erase_recipient(session, subscriber.id, digest)
     session.execute(_rejects_naming(subscriber))
     session.execute(_answers_naming(subscriber))
+    subscriber_counts.count_removed(session, subscriber.account_id, [subscriber.id])
     session.delete(subscriber)
     session.flush()
 
@@ -239,6 +241,7 @@ def _create(
     _assign(subscriber, replace(values, fields=_merged({}, values.fields)), now)
     session.add(subscriber)
     session.flush()
+    subscriber_counts.add_to_counts(session, account.id, None, {subscriber.status: 1})
     for lst in lists:
         add_to_list(session, lst, subscriber, now)
     return Added(subscriber, created=True)

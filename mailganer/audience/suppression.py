@@ -14,6 +14,7 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from .. import subscriber_counts
 from ..errors import Conflict, _
 from ..models import Account, Subscriber, SubscriberStatus, Suppression
 
@@ -52,7 +53,7 @@ def suppress(
     from_file = subscriber.status is status and subscriber.status_reason == LEFT_REASON != reason
     if _WEIGHT[subscriber.status] >= _WEIGHT[status] and not from_file:
         return False
-    subscriber.status = status
+    _change_status(session, subscriber, status)
     subscriber.status_at = now
     subscriber.status_reason = reason[:LONGEST_REASON]
     subscriber.updated_at = now
@@ -70,7 +71,7 @@ def reinstate(session: Session, subscriber: Subscriber, *, reason: str, now: dat
     is_same_reason = subscriber.status_reason == reason[:LONGEST_REASON]
     if subscriber.status is not SubscriberStatus.bounced or not is_same_reason:
         return False
-    subscriber.status = SubscriberStatus.active
+    _change_status(session, subscriber, SubscriberStatus.active)
     subscriber.status_at = now
     subscriber.status_reason = ""
     subscriber.updated_at = now
@@ -90,7 +91,7 @@ def resubscribe(session: Session, subscriber: Subscriber, *, now: datetime) -> b
         raise Conflict(
             _("Emails to this address are blocked for another reason, so this cannot be undone here.")
         )
-    subscriber.status = SubscriberStatus.active
+    _change_status(session, subscriber, SubscriberStatus.active)
     subscriber.status_at = now
     subscriber.status_reason = ""
     subscriber.updated_at = now
@@ -119,12 +120,18 @@ def suppress_many(
     ):
         lighter = [each for each, weight in _WEIGHT.items() if weight < _WEIGHT[status]]
         ids = [subscriber_id for subscriber_id, (_email_key, each) in left.items() if each is status]
+        before = {
+            each: earlier
+            for each, earlier in subscriber_counts.lock(session, ids).items()
+            if earlier in lighter
+        }
         session.execute(
             update(Subscriber)
-            .where(Subscriber.id.in_(ids), Subscriber.status.in_(lighter))
+            .where(Subscriber.id.in_(before))
             .values(status=status, status_at=now, status_reason=reason, updated_at=now)
             .execution_options(synchronize_session=False)
         )
+        subscriber_counts.count_status_change(session, account_id, before, status)
         rows = [
             {
                 "account_id": account_id,
@@ -256,6 +263,14 @@ def _with_digest(session: Session, account_id: int, digest: bytes) -> Subscriber
 
 def _key(session: Session, account_id: int) -> bytes:
     return bytes(session.scalars(select(Account.suppression_key).where(Account.id == account_id)).one())
+
+
+def _change_status(session: Session, subscriber: Subscriber, status: SubscriberStatus) -> None:
+    """Set the status of a subscriber who is locked, and count it."""
+    subscriber_counts.count_status_change(
+        session, subscriber.account_id, {subscriber.id: subscriber.status}, status
+    )
+    subscriber.status = status
 
 
 def _lock(session: Session, subscriber: Subscriber) -> None:

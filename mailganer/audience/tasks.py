@@ -1,19 +1,28 @@
-"""Celery tasks of the audience: imports."""
+"""Celery tasks and periodic jobs of the audience: imports, kept counts."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Final
 
+import structlog
 from celery import current_app
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, sessionmaker
 
-from .. import periodic_jobs
+from .. import periodic_jobs, subscriber_counts
+from ..models import Account
 from ..queue import enqueue, shared_task
 from ..worker_process import fits, is_stopping, tolerates_outage, worker_process
 from . import imports
 
-__all__ = ["due_imports", "run_import"]
+__all__ = ["before_first_account", "due_imports", "reconcile_counts", "run_import"]
 
+FOLD_EVERY: Final = timedelta(seconds=10)
+RECONCILE_EVERY: Final = timedelta(days=1)
 TURN = 30.0  # seconds; then what is left is queued behind the other messages
+
+_log = structlog.get_logger()
 
 
 @periodic_jobs.due_ids("import")
@@ -32,3 +41,44 @@ def run_import(import_id: int) -> None:
     done = imports.run_import(here.sessions, here.settings, import_id, now=here.now, seconds=TURN)
     if not done and not is_stopping():
         enqueue(current_app, "import", import_id)
+
+
+@periodic_jobs.periodic_job("fold_counts", FOLD_EVERY)
+def _fold_counts(tick: periodic_jobs.Tick) -> None:
+    subscriber_counts.fold(tick.session)
+
+
+@periodic_jobs.due_ids("reconcile_counts", RECONCILE_EVERY)
+def before_first_account(session: Session, now: datetime) -> Iterable[int]:
+    """Return the place from which the task begins: one message goes through all accounts."""
+    return [0]
+
+
+@shared_task(name="mailganer.reconcile_counts")
+@tolerates_outage
+def reconcile_counts(after: int) -> None:
+    """Correct the kept counts of accounts with an id above ``after`` for one turn; log what was wrong."""
+    here = worker_process()
+    if not fits(here.schema()):
+        return
+    until = monotonic() + TURN
+    while (account_id := _next_account(here.sessions, after)) is not None:
+        if monotonic() > until:
+            if not is_stopping():
+                enqueue(current_app, "reconcile_counts", after)
+            return
+        for each in subscriber_counts.reconcile(here.sessions, account_id):
+            _log.warning(
+                "kept count corrected",
+                account_id=account_id,
+                list_id=each.list_id,
+                status=each.status.value,
+                missing=each.missing,
+            )
+        after = account_id
+
+
+def _next_account(sessions: sessionmaker[Session], after: int) -> int | None:
+    with sessions() as session:
+        session.connection(execution_options={"reading": True})
+        return session.scalar(select(func.min(Account.id)).where(Account.id > after))

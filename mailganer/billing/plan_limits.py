@@ -6,13 +6,14 @@ Emails are counted by ``quota``.
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..errors import LimitReached, _
-from ..models import Account, Subscriber, SubscriberStatus
+from ..models import Account, SubscriberStatus
 from ..quota.usage import QuotaUsage, account_quota, account_usage
 from ..settings import NO_LIMITS, Plan, Settings
+from ..subscriber_counts import account_counts
 from .operators import is_operator
 
 COUNTED = (SubscriberStatus.active, SubscriberStatus.unconfirmed)
@@ -58,8 +59,9 @@ def plan_quota(session: Session, account: Account, settings: Settings, now: date
 
 
 def subscribers_counted(session: Session, account_id: int) -> int:
-    query = select(func.count()).where(Subscriber.account_id == account_id, Subscriber.status.in_(COUNTED))
-    return int(session.scalar(query) or 0)
+    """Return the number of subscribers that count towards the plan, from the kept counts."""
+    counts = account_counts(session, account_id)
+    return sum(counts[status] for status in COUNTED)
 
 
 def subscriber_room(session: Session, account: Account, settings: Settings, now: datetime) -> int | None:

@@ -32,6 +32,10 @@ COMMANDS = {
     "catch": ("catch:catch", "Run a local mail server that keeps every email and delivers none."),
     "drill": ("drill:drill", "Kill workers and break connections on purpose, then count the deliveries."),
     "doctor": ("doctor:doctor", "Check this installation and show how to fix problems."),
+    "counts": (
+        "counts:counts",
+        "Check the kept counts of subscribers, and correct them.",
+    ),
     "account": ("account:account", "List, show and close accounts, and change their plans."),
     "voucher": ("voucher:voucher", "Create vouchers for plans."),
     "alive": (

@@ -27,6 +27,7 @@ from ..models import (
 )
 from ..sending.context import SendingContext
 from ..settings import Settings, load
+from ..subscriber_counts import add_to_counts
 from .verdict import DrillRow
 
 SPEED = 7200  # two hours a second: a day's wait takes twelve seconds, and a lease lasts as long as ever
@@ -132,9 +133,11 @@ def _fill(session: Session, account_id: int, list_id: int, addresses: Sequence[s
             }
             for email in addresses[begin : begin + ROWS_AT_ONCE]
         ]
-        ids = session.scalars(insert(Subscriber).returning(Subscriber.id), rows)
+        ids = session.scalars(insert(Subscriber).returning(Subscriber.id), rows).all()
         members = [{"list_id": list_id, "subscriber_id": each, "added_at": now} for each in ids]
         session.execute(insert(list_member), members)
+        for each in (None, list_id):
+            add_to_counts(session, account_id, each, {SubscriberStatus.active: len(ids)})
 
 
 def final_rows(context: SendingContext) -> Iterator[DrillRow]:

@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from enum import StrEnum
+from random import getrandbits
 from typing import Any
 
 from sqlalchemy import (
@@ -95,6 +96,29 @@ list_member = Table(
     Column("subscriber_id", ForeignKey("subscriber.id", ondelete="CASCADE"), primary_key=True, index=True),
     Column("added_at", UTCDateTime(), nullable=False),
 )
+
+
+def _stamp() -> int:
+    return getrandbits(32)  # of so few bits that the sum of two thousand million fits
+
+
+class SubscriberCount(Base):
+    """A part of the count of subscribers with a status, on a list or in the account (``list_id`` NULL).
+
+    Written by ``mailganer.subscriber_counts`` only: a count is the sum of its rows.
+    """
+
+    __tablename__ = "subscriber_count"
+    __table_args__ = (Index("ix_subscriber_count_list_id_account_id", "list_id", "account_id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
+    # Without a foreign key: an unsubscribe would fail while a list of the subscriber is being deleted.
+    list_id: Mapped[int | None] = mapped_column(BigInteger)
+    status: Mapped[SubscriberStatus] = mapped_column(Words(SubscriberStatus))
+    number: Mapped[int] = mapped_column(BigInteger)  # negative: subscribers fewer
+    # A random number: the sum of those of a list or an account is its version, which every change changes.
+    stamp: Mapped[int] = mapped_column(BigInteger, default=_stamp)
 
 
 class Suppression(Base):

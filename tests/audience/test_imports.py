@@ -567,7 +567,7 @@ def test_undo_keeps_subscribers_who_were_written_to_or_joined_another_list(
     people = bringer.people()
     campaign = make.campaign(bringer.account)
     other = make_list(bringer.account, "Other")
-    make._join(other.id, [people["elsewhere@example.com"].id], now)
+    make._join(other, [people["elsewhere@example.com"].id], now)
     session.add(
         Delivery(
             id=campaign.id * 10_000_000,

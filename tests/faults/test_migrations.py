@@ -15,7 +15,16 @@ from sqlalchemy.exc import IntegrityError
 from mailganer.audience import tasks as audience_tasks
 from mailganer.db import make_engine
 from mailganer.migrations import current, downgrade, migrate, newest, revisions
-from mailganer.models import CampaignStatus, Import, PeriodicJobRun, RestoreMark, SubscriberList, metadata
+from mailganer.models import (
+    CampaignStatus,
+    Import,
+    PeriodicJobRun,
+    RestoreMark,
+    SubscriberCount,
+    SubscriberList,
+    SubscriberStatus,
+    metadata,
+)
 from mailganer.models.meta import UTCDateTime
 from mailganer.sending import tasks
 from mailganer.sending.scheduler.tick import tick
@@ -166,7 +175,7 @@ def test_a_worker_of_a_newer_version_waits_for_the_migration(
     assert "it continues" in parts.output()
 
 
-@pytest.mark.parametrize("name", ["tick", "plan", "run_lane", "look_up", "import"])
+@pytest.mark.parametrize("name", ["tick", "plan", "run_lane", "look_up", "import", "reconcile_counts"])
 def test_no_task_touches_a_database_of_another_version(
     name: str, due: Any, works: Any, engine: Engine, statuses: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +190,7 @@ def test_no_task_touches_a_database_of_another_version(
         "run_lane": lambda: tasks.run_lane(campaign.senders[0].id),
         "look_up": lambda: tasks.look_up(campaign.senders[0].id),
         "import": lambda: audience_tasks.run_import(1),
+        "reconcile_counts": lambda: audience_tasks.reconcile_counts(0),
     }[name]
     seen = changes(works.context.engine)
     task()
@@ -262,6 +272,21 @@ def test_imports_of_the_version_before_keep_the_lists_that_were_made_for_them(
         select(SubscriberList.name, Import.made_list).join(Import, Import.list_id == SubscriberList.id)
     )
     assert {tuple(row) for row in found} == {("made for a file", True), ("there before", False)}
+
+
+def test_subscribers_of_the_version_before_are_counted(engine: Engine, make: Any, session: Any) -> None:
+    account = make.account()
+    make.subscribers(account, 3, make.list(account), make.list(account))
+    make.subscriber(account, status=SubscriberStatus.bounced)
+    make.subscriber(make.account(), status=SubscriberStatus.unsubscribed)
+    session.commit()
+    every = select(SubscriberCount.list_id, SubscriberCount.status, SubscriberCount.number)
+    counted = sorted(session.execute(every).all(), key=str)
+    session.commit()
+    downgrade(engine, "0015")
+    migrate(engine)
+    assert sorted(session.execute(every).all(), key=str) == counted
+    assert len(counted) == 5
 
 
 def test_what_was_there_before_survives_going_back_and_forth(

@@ -19,6 +19,7 @@ from mailganer.models import (
     Template,
     list_member,
 )
+from mailganer.subscriber_counts import add_to_counts, count_members
 from mailganer.vault import Vault
 
 EMAIL = "<p>Dear {{ first_name|default('friend') }}, <a href='https://example.com/news'>read on</a>.</p>"
@@ -72,8 +73,9 @@ class Factory:
         email = email or f"reader{next(self._number)}@example.org"
         defaults = {"email_key": email.lower(), "created_at": self.now, "updated_at": self.now}
         subscriber = self._kept(Subscriber(account_id=account.id, email=email, **{**defaults, **values}))
+        add_to_counts(self.session, account.id, None, {subscriber.status: 1})
         for each in lists:
-            self._join(each.id, [subscriber.id], subscriber.created_at)
+            self._join(each, [subscriber.id], subscriber.created_at)
         return subscriber
 
     def subscribers(self, account: Account, number: int, *lists: SubscriberList) -> Sequence[int]:
@@ -93,8 +95,9 @@ class Factory:
             for n in range(1, number + 1)
         ]
         ids = list(self.session.scalars(insert(Subscriber).returning(Subscriber.id), rows))
+        add_to_counts(self.session, account.id, None, {SubscriberStatus.active: number})
         for each in lists:
-            self._join(each.id, ids, self.now)
+            self._join(each, ids, self.now)
         return ids
 
     def template(self, account: Account, name: str = "News", **values: Any) -> Template:
@@ -123,10 +126,11 @@ class Factory:
         campaign.senders.extend(senders)
         return self._kept(campaign)
 
-    def _join(self, list_id: int, subscribers: Sequence[int], at: datetime) -> None:
-        rows = [{"list_id": list_id, "subscriber_id": each, "added_at": at} for each in subscribers]
+    def _join(self, lst: SubscriberList, subscribers: Sequence[int], at: datetime) -> None:
+        rows = [{"list_id": lst.id, "subscriber_id": each, "added_at": at} for each in subscribers]
         if rows:
             self.session.execute(insert(list_member), rows)
+            count_members(self.session, lst.account_id, lst.id, subscribers)
 
     def _kept(self, thing: Any) -> Any:
         self.session.add(thing)

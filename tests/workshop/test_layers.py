@@ -27,7 +27,7 @@ LAYERS = (
         "data_folder",
         "i18n",
     },
-    {"queue", "ledger", "quota", "periodic_jobs", "worker_process", "broker_monitor"},
+    {"queue", "ledger", "quota", "subscriber_counts", "periodic_jobs", "worker_process", "broker_monitor"},
     {"accounts", "audience", "campaigns", "tracking", "reports", "billing"},
     {"sending"},
     {"web"},

@@ -25,7 +25,7 @@ def test_a_worker_knows_every_task_that_is_enqueued_and_every_job_by_its_lasting
     assert set(tasks.split()) == set(EXPIRES)
     assert jobs.split() == [
         *("start_campaigns", "wake_senders", "finish_campaigns", "cancel_deliveries", "resume_finished"),
-        *("delete_expired_rows", "look_up", "import"),
+        *("fold_counts", "delete_expired_rows", "look_up", "import", "reconcile_counts"),
     ]
 
 

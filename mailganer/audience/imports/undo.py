@@ -4,6 +4,7 @@ If another file also gives a subscriber a suppressed status, only that file's in
 inherits what undoing it will need, so that imports can be undone in any order.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
@@ -22,6 +23,7 @@ from ...models import (
     list_member,
 )
 from ...models.audience import make_search_key
+from ...subscriber_counts import add_to_counts, count_removed, count_status_change, lock
 from ..suppression import LEFT_REASON, SUPPRESSED, forget_suppressions, remember_suppression
 from .status_cells import most_restrictive
 
@@ -42,6 +44,7 @@ def undo_some(session: Session, job: Import, now: datetime, limit: int) -> bool:
     ).all()
     if not changes:
         return False
+    lock(session, [each.subscriber_id for each in changes])
     others = _of_other_imports(
         session, job, [each.subscriber_id for each in changes if each.created or each.before]
     )
@@ -53,7 +56,7 @@ def undo_some(session: Session, job: Import, now: datetime, limit: int) -> bool:
     _restore(session, job, [each for each in changes if each.subscriber_id not in leaving], others, now)
     on_heirs_list = _hand_over(job, changes, heirs)
     joined = {change.subscriber_id for change in changes if change.joined}
-    _leave_list(session, job.list_id, joined - on_heirs_list)
+    _leave_list(session, job, joined - on_heirs_list)
     # These rows are deleted with their subscribers; for those who are kept, delete them here.
     session.execute(
         delete(ImportChange).where(
@@ -61,6 +64,7 @@ def undo_some(session: Session, job: Import, now: datetime, limit: int) -> bool:
             ImportChange.subscriber_id.in_([change.subscriber_id for change in changes]),
         )
     )
+    count_removed(session, job.account_id, leaving)
     session.execute(delete(Subscriber).where(Subscriber.id.in_(leaving)))
     return True
 
@@ -124,9 +128,19 @@ def _forget_left(session: Session, job: Import, leaving: Collection[int]) -> Non
         forget_suppressions(session, job.account_id, keys, LEFT_REASON)
 
 
-def _leave_list(session: Session, list_id: int, ids: Collection[int]) -> None:
-    session.execute(
-        delete(list_member).where(list_member.c.list_id == list_id, list_member.c.subscriber_id.in_(ids))
+def _leave_list(session: Session, job: Import, ids: Collection[int]) -> None:
+    """Remove subscribers, who are locked, from the list of the import, and count them."""
+    gone = session.scalars(
+        delete(list_member)
+        .where(list_member.c.list_id == job.list_id, list_member.c.subscriber_id.in_(ids))
+        .returning(list_member.c.subscriber_id)
+    ).all()
+    statuses = lock(session, gone)
+    add_to_counts(
+        session,
+        job.account_id,
+        job.list_id,
+        {status: -number for status, number in Counter(statuses.values()).items()},
     )
 
 
@@ -138,7 +152,8 @@ def _restore(
     now: datetime,
 ) -> None:
     known = {change.subscriber_id: change for change in changes if change.before}
-    for subscriber in session.scalars(select(Subscriber).where(Subscriber.id.in_(known))) if known else ():
+    subscribers = select(Subscriber).where(Subscriber.id.in_(known)).execution_options(populate_existing=True)
+    for subscriber in session.scalars(subscribers) if known else ():
         change, beside = known[subscriber.id], others.get(subscriber.id, ())
         before = change.before or {}
         if not change.created and "fields" in before:
@@ -229,6 +244,7 @@ def _restore_status(
     if (subscriber.status, subscriber.status_reason) == (status, reason):
         return
     forget_suppressions(session, job.account_id, [subscriber.email_key], LEFT_REASON)
+    count_status_change(session, job.account_id, {subscriber.id: subscriber.status}, status)
     subscriber.status, subscriber.status_reason, subscriber.status_at = status, reason, now
     if status in SUPPRESSED:
         remember_suppression(session, subscriber, now)

@@ -1,6 +1,7 @@
 """Bulk writes of an import: a few thousand rows in one transaction, without ORM objects."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
@@ -27,6 +28,7 @@ from ...models import (
     list_member,
 )
 from ...models.audience import make_search_key
+from ...subscriber_counts import add_to_counts, count_members, lock
 from ..suppression import LEFT_REASON, SUPPRESSED, suppress_many
 from .import_changes import (
     SubscriberChange,
@@ -59,6 +61,7 @@ def write_subscribers(
     there, crowded = existing_subscribers(session, job.account_id, subscribers)
     welcome, refused = admitted(session, job.account_id, subscribers, there, remaining)
     new_ids = _insert(session, job.account_id, welcome, now)
+    add_to_counts(session, job.account_id, None, Counter(_inserted_status(each) for each in welcome))
     changes = [change for key, row in there.items() if (change := change_of(subscribers[key], row))]
     keys = {row.id: key for key, row in there.items()}
     _update(session, changes, keys, now)
@@ -72,7 +75,7 @@ def write_subscribers(
     if left:
         suppress_many(session, job.account_id, left, reason=LEFT_REASON, now=now)
     earlier = _earlier(session, job.id, [row.id for row in there.values()])
-    joined = _join(session, job.list_id, [row.id for row in there.values()], new_ids, now)
+    joined = _join(session, job, [row.id for row in there.values()], new_ids, now)
     changed = {change.id: change for change in changes}
     suppressed_in_file = {
         row.id: subscribers[key].status
@@ -112,7 +115,7 @@ def _insert(
             "last_name": subscriber.last_name,
             "birthday": subscriber.birthday,
             "fields": subscriber.fields,
-            "status": subscriber.status if subscriber.status is _UNCONFIRMED else _ACTIVE,
+            "status": _inserted_status(subscriber),
             "status_reason": "",
             "created_at": now,
             "updated_at": now,
@@ -140,6 +143,11 @@ def _insert(
         ((new_id, *row.values()) for new_id, row in zip(ids, rows, strict=True)),
     )
     return ids
+
+
+def _inserted_status(subscriber: ImportedSubscriber) -> SubscriberStatus:
+    """Return the status of a new subscriber until the suppressed statuses of the file are set."""
+    return _UNCONFIRMED if subscriber.status is _UNCONFIRMED else _ACTIVE
 
 
 def _update(
@@ -182,22 +190,24 @@ def _has_values(before: Mapping[str, Any] | None) -> bool:
     return before is not None and "fields" in before
 
 
-def _join(
-    session: Session, list_id: int, there: Sequence[int], new: Sequence[int], now: datetime
-) -> set[int]:
-    """Put subscribers on the list. Return which of those in ``there`` were not on it."""
-    joined = not_on(session, list_id, there)
+def _join(session: Session, job: Import, there: Sequence[int], new: Sequence[int], now: datetime) -> set[int]:
+    """Put subscribers on the list and count them. Return which of those in ``there`` were not on it."""
+    joined = not_on(session, job.list_id, there)
+    lock(session, joined)
     # New subscribers cannot be on it yet; existing ones may be added by a user at the same time.
     if can_copy(session):
-        copy_rows(session, "list_member", _PLACE, ((list_id, each, now) for each in new))
+        copy_rows(session, "list_member", _PLACE, ((job.list_id, each, now) for each in new))
     ids = list(joined) if can_copy(session) else [*joined, *new]
+    came = list(new) if can_copy(session) else []
     if ids:
-        joining = select(literal(list_id), Subscriber.id, literal(now, list_member.c.added_at.type))
-        session.execute(
+        joining = select(literal(job.list_id), Subscriber.id, literal(now, list_member.c.added_at.type))
+        came += session.scalars(
             _upsert(session, list_member)
             .from_select(_PLACE, joining.where(Subscriber.id.in_(ids)))
             .on_conflict_do_nothing()
+            .returning(list_member.c.subscriber_id)
         )
+    count_members(session, job.account_id, job.list_id, came)
     return joined
 
 
