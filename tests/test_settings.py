@@ -122,7 +122,7 @@ def test_in_production_the_public_address_has_to_be_given() -> None:
 @pytest.mark.parametrize("value", ["foo", "127.0.0.300", "10.0.0.0/8", "127.0.0.1:80", "10.0.0.1 10.0.0.2"])
 def test_a_proxy_that_is_no_ip_address_stops_the_start(value: str) -> None:
     (said,) = problems(environ={"MAILGANER_TRUSTED_PROXY": value})
-    assert said.startswith(f"mailganer.trusted_proxy (MAILGANER_TRUSTED_PROXY) is {value!r}; it takes one IP")
+    assert said.startswith(f"mailganer.trusted_proxy (MAILGANER_TRUSTED_PROXY) is {value!r}. Use one IP")
 
 
 @pytest.mark.parametrize("value", ["", "*", "127.0.0.1", "::1"])
@@ -134,7 +134,7 @@ def test_a_proxy_is_an_ip_address_or_any_client(value: str) -> None:
 @pytest.mark.parametrize("value", ["127.0.0.1:99999", "127.0.0.1:65536", "127.0.0.1:0", "127.0.0.1", ":80"])
 def test_a_port_out_of_range_stops_the_start(key: str, value: str) -> None:
     (said,) = problems(**{key: value})
-    assert said.startswith(f"mailganer.{key} is {value!r}; ")
+    assert said.startswith(f"mailganer.{key} is {value!r}. ")
 
 
 def test_variables_of_commands_are_no_mistake() -> None:

@@ -198,7 +198,7 @@ def internal_error(error: Exception, request: Request) -> Response:
     log.error("api.broken", number=number, path=request.path, method=request.method, exc_info=error)
     without_database(request, error)
     sentence = errors._(
-        "Internal error. Nothing was changed. Give the operator the number ${number}.",
+        "Internal error. Nothing was changed. Report error number ${number} to the operator.",
         mapping={"number": number},
     )
     return problem(request, 500, sentence)

@@ -42,14 +42,14 @@ def new_mailbox(email: str) -> str:
     local, _at, domain = address.rpartition("@")
     if "@" in local:
         raise InputError(
-            {"email": _("The address contains more than one @. It looks like name@example.com.")}
+            {"email": _("The address contains more than one @. Use the format name@example.com.")}
         )
     labels = domain.split(".")
     if len(labels) < 2 or not all(labels):
         raise InputError(
             {
                 "email": _(
-                    "“${domain}” is not a complete domain. An address looks like name@example.com.",
+                    "“${domain}” is not a complete domain. Use the format name@example.com.",
                     mapping={"domain": domain},
                 )
             }

@@ -187,7 +187,7 @@ class GmailBackend(Backend):
         body = _post(url, form, self.network.timeouts.connect)
         token = body.get("access_token")
         if not isinstance(token, str) or not token:
-            raise ProtocolBroken(_("The response of Google contains no access token. Try again later."))
+            raise ProtocolBroken(_("Google's response contains no access token. Try again later."))
         return SecretStr(token)
 
 
@@ -202,7 +202,7 @@ def _post(url: str, form: Mapping[str, str], seconds: float) -> Mapping[str, obj
             reply = clean(error.read(4096))
         raise LoginRefused(_("Google no longer permits sending. Grant access again."), reply) from None
     except OSError:
-        raise Unreachable(_("The token service of Google cannot be reached. Try again later.")) from None
+        raise Unreachable(_("Google's token service cannot be reached. Try again later.")) from None
 
 
 def _json(body: bytes) -> Mapping[str, object]:
@@ -211,5 +211,5 @@ def _json(body: bytes) -> Mapping[str, object]:
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
-        raise ProtocolBroken(_("The response of Google contains no access token. Try again later."))
+        raise ProtocolBroken(_("Google's response contains no access token. Try again later."))
     return parsed

@@ -60,7 +60,7 @@ class SentMail:
 def _out_of_reach(host: str, words: str) -> Unreachable:
     return Unreachable(
         _(
-            "The sent emails of this account cannot be looked up on ${host} right now.",
+            "Sent emails of this account cannot be looked up on ${host} right now.",
             mapping={"host": host},
         ),
         clean(words),

@@ -27,7 +27,7 @@ def take_payment(
     if account is None or account.closed_at is not None:
         raise Conflict(
             _(
-                "Account ${number} of this payment does not exist.",
+                "The payment is for account ${number}, which does not exist.",
                 mapping={"number": paid.account_id},
             )
         )
@@ -45,7 +45,7 @@ def _plan(name: str, settings: Settings) -> Plan:
     if found is None:
         raise Conflict(
             _(
-                "Plan “${plan}” of this payment is no longer available.",
+                "The payment is for the plan “${plan}”, which is no longer available.",
                 mapping={"plan": name},
             )
         )

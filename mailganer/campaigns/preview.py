@@ -12,7 +12,7 @@ from ..audience.fields import STANDARD, is_filled, subscriber_values, text_of
 from ..audience.recipients import recipients
 from ..db import without_transaction
 from ..errors import EmailError
-from ..i18n.footers import footer_texts
+from ..i18n.footer_loader import footer_texts
 from ..models import Campaign, Subscriber
 from .frozen_emails import compile_of, source_of
 from .values import SharedValues, list_names_of, values_for

@@ -100,5 +100,5 @@ def _to_utc(day: date, clock: time, zone: ZoneInfo) -> datetime:
 
 def _clock(text: Any) -> time:
     if not isinstance(text, str) or not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
-        raise InputError({"hours": _("Enter hours like 09:00 and 18:00.")})
+        raise InputError({"hours": _("Enter times such as 09:00 and 18:00.")})
     return time.fromisoformat(text)

@@ -16,7 +16,7 @@ from ..backends import Backend, Message, Receipt, Registry
 from ..billing import plan_of
 from ..db import without_transaction
 from ..errors import Conflict, InputError, LimitReached, _
-from ..i18n.footers import footer_texts
+from ..i18n.footer_loader import footer_texts
 from ..models import Campaign, Sender, SenderStatus, Subscriber
 from ..quota.reservations import lock, reserve
 from ..quota.usage import QuotaUsage, account_quota, sender_quota

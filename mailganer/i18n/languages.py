@@ -20,6 +20,7 @@ SOURCE_LANGUAGE: Final = "en"
 FOLDER = Path(__file__).parent
 CATALOGUES = FOLDER.parent / "locale"
 DESCRIPTION: Final = "language.toml"
+FOOTER: Final = "footer.toml"
 _PLAIN_SPACES: Final = {ord("\N{NO-BREAK SPACE}"): " ", ord("\N{NARROW NO-BREAK SPACE}"): " "}
 
 
@@ -80,6 +81,12 @@ class Language:
     def description(self) -> dict[str, Any]:
         """The content of its ``language.toml``."""
         return tomllib.loads((self.folder / DESCRIPTION).read_text("utf-8"))
+
+    @cached_property
+    def footer(self) -> dict[str, str] | None:
+        """The content of its ``footer.toml``, if it has one."""
+        path = self.folder / FOOTER
+        return tomllib.loads(path.read_text("utf-8")) if path.is_file() else None
 
 
 def languages() -> tuple[Language, ...]:

@@ -54,5 +54,5 @@ def reply_beside(error: Exception) -> str:
 
 _UNEXPECTED = _(
     "The connection to this mail server is broken. The operator of this installation "
-    "finds details in the log."
+    "can find the details in the log."
 )

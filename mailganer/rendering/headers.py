@@ -228,4 +228,6 @@ def require_headers(head: bytes, pattern: re.Pattern[bytes]) -> None:
     The functions above ensure this already; here it is proven for each copy, whatever they overlook.
     """
     if not pattern.fullmatch(head):
-        raise EmailError(_("This email was blocked because its headers are not as expected."), "headers")
+        raise EmailError(
+            _("This email was blocked because its headers are not the expected ones."), "headers"
+        )

@@ -230,7 +230,7 @@ class _Helpers:
 
 
 _BUSY = _("Too many emails are being rendered right now. Try again in a few seconds.")
-_ACCOUNT_BUSY = _("Too many emails of this account are being rendered right now. Try again in a few seconds.")
+_ACCOUNT_BUSY = _("This account is rendering too many emails right now. Try again in a few seconds.")
 _account: ContextVar[int | None] = ContextVar("account", default=None)
 _helpers = _Helpers()
 

@@ -101,7 +101,7 @@ _FORBIDDEN: tuple[type[nodes.Node], ...] = (
 def check(source: str, field: str, environment: Sandbox) -> nodes.Template:
     """Return the syntax tree of a user's source. Raises ``EmailError`` with the line."""
     if len(source) > render_budget.SOURCE:
-        raise EmailError(_("The text is longer than 0.5 MB. Email apps do not show that much."), field)
+        raise EmailError(_("The text is longer than 0.5 MB. Email apps would not show all of it."), field)
     try:
         tree = environment.parse(source)
     except TemplateSyntaxError as error:

@@ -103,8 +103,8 @@ class FooterTexts(NamedTuple):
     browser: str
 
 
-ENGLISH_FOOTER = FooterTexts(
-    why="You get this email because you agreed to emails from this sender.",
+ENGLISH_FOOTER = FooterTexts(  # as in i18n/en/footer.toml, for uses of this package alone
+    why="You are receiving this email because you agreed to receive emails from this sender.",
     unsubscribe="Unsubscribe",
     browser="Open in the browser",
 )

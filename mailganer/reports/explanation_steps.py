@@ -111,7 +111,9 @@ class ExplanationCode(StrEnum):
 
 _SENTENCES: Mapping[ExplanationCode, str] = {
     ExplanationCode.unknown: _("No subscriber has the address ${address}."),
-    ExplanationCode.forgotten: _("The address is blocked: ${cause}. An import or a form cannot unblock it."),
+    ExplanationCode.forgotten: _(
+        "The address is blocked: ${cause}. Importing or editing the subscriber does not unblock it."
+    ),
     ExplanationCode.erased: _("This recipient was deleted, and their data was erased."),
     ExplanationCode.moved: _("The recipient's address is now ${address}."),
     ExplanationCode.on_list: _("In the list “${lists}” since ${since}."),
@@ -219,8 +221,8 @@ _SENTENCES: Mapping[ExplanationCode, str] = {
     ),
     ExplanationCode.in_doubt: _("It is not known whether it was delivered."),
     ExplanationCode.to_be_looked_up: _(
-        "The server of ${sender} is asked about it on ${until}. It is sent again only if "
-        "that server does not have the email, or if you decide so."
+        "On ${until}, Mailganer asks the server of ${sender} whether it has the email. It is resent "
+        "only if the server does not have it, or if you decide so."
     ),
     ExplanationCode.your_word: _("It is not sent again without your decision."),
     ExplanationCode.left_out: _("Skipped on ${since}: ${cause}."),
@@ -229,7 +231,7 @@ _SENTENCES: Mapping[ExplanationCode, str] = {
     ExplanationCode.opened_possibly: _(
         "Possibly opened the email, first on ${since}: a privacy proxy loaded it."
     ),
-    ExplanationCode.opened_by_machine: _("Only opened by software so far."),
+    ExplanationCode.opened_by_machine: _("Opened only by software so far."),
     ExplanationCode.not_opened: _("No opens so far."),
     ExplanationCode.opens_not_counted: _("This campaign does not count opens."),
     ExplanationCode.clicked: _("Clicked a link, first on ${since}. Clicks: ${number}."),

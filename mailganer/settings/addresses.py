@@ -34,7 +34,9 @@ def public_url(reader: SettingReader, default: str) -> str:
         hint = "Set it, or PUBLIC_URL, to the address that links in emails point at."
         value = reader.text("mailganer.public_url", hint).rstrip("/")
     if value and not _is_web_address(value):
-        reader.problems.append(f"mailganer.public_url is {value!r}; it looks like https://mail.example.com.")
+        reader.problems.append(
+            f"mailganer.public_url is {value!r}. Use a URL such as https://mail.example.com."
+        )
     elif urlsplit(value).path:
         reader.problems.append(
             f"mailganer.public_url (PUBLIC_URL) is {value!r}. A path is not supported: give "
@@ -49,7 +51,7 @@ def trusted_proxy(reader: SettingReader) -> str:
         return value if value in {"", "*"} else str(ip_address(value))
     except ValueError:
         reader.problems.append(
-            f"mailganer.trusted_proxy (MAILGANER_TRUSTED_PROXY) is {value!r}; it takes one IP address, "
+            f"mailganer.trusted_proxy (MAILGANER_TRUSTED_PROXY) is {value!r}. Use one IP address, "
             "without a port, such as 127.0.0.1, or * for any client."
         )
         return ""

@@ -150,5 +150,5 @@ def _fast_clock(reader: SettingReader) -> tuple[datetime, float] | None:
     try:
         return datetime.fromisoformat(since).astimezone(UTC), max(1.0, float(speed))
     except ValueError:
-        reader.problems.append(f"{key} is {value!r}; it looks like 2026-12-04T10:00:00+00:00 60.")
+        reader.problems.append(f"{key} is {value!r}. Use TIME SECONDS, such as 2026-12-04T10:00:00+00:00 60.")
         return None

@@ -31,7 +31,7 @@ class SettingReader:
         if value in {"true", "yes", "on", "1"}:
             return True
         if value not in {"false", "no", "off", "0", ""}:
-            self.problems.append(f"{key} is {value!r}; it takes true or false.")
+            self.problems.append(f"{key} is {value!r}. Use true or false.")
         return False
 
     def number(self, key: str) -> int | None:
@@ -39,14 +39,14 @@ class SettingReader:
         if value in {"", "unlimited"}:
             return None
         if not value.isdecimal():
-            self.problems.append(f"{key} is {value!r}; it takes a whole number, or nothing for no limit.")
+            self.problems.append(f"{key} is {value!r}. Use a whole number, or nothing for no limit.")
             return None
         return int(value)
 
     def whole(self, key: str, default: int) -> int:
         value = self.values.get(key) or str(default)
         if not value.isdecimal():
-            self.problems.append(f"{key} is {value!r}; it takes a whole number, such as {default}.")
+            self.problems.append(f"{key} is {value!r}. Use a whole number, such as {default}.")
             return default
         return int(value)
 
@@ -75,10 +75,10 @@ class SettingReader:
         value = self.values.get(key) or default
         found = LISTEN_ADDRESS.fullmatch(value)
         if not found:
-            self.problems.append(f"{key} is {value!r}; it looks like {default}.")
+            self.problems.append(f"{key} is {value!r}. Use HOST:PORT, such as {default}.")
             return default
         if not 0 < int(found["port"]) < 65536:
-            self.problems.append(f"{key} is {value!r}; a port is a number from 1 to 65535, as in {default}.")
+            self.problems.append(f"{key} is {value!r}. A port is a number from 1 to 65535, as in {default}.")
         return value
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from .. import rendering
 from ..errors import EmailError, NotFound, _
-from ..i18n.footers import footer_texts
+from ..i18n.footer_loader import footer_texts
 from .sent_emails import KnownEmail, recipient_values, urls_for
 from .sent_versions import SentVersion, SentVersions, VersionKey
 

@@ -15,7 +15,7 @@ from ..campaigns.copied_emails import targets_of
 from ..campaigns.values import SharedValues, values_for
 from ..db import without_transaction
 from ..errors import EmailError, NotFound, _
-from ..i18n.footers import footer_texts
+from ..i18n.footer_loader import footer_texts
 from ..ledger.array_literals import array_literal
 from ..ledger.resolve_in_doubt import hold_batches
 from ..models import (

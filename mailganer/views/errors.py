@@ -234,7 +234,7 @@ def internal_error(error: Exception, request: Request) -> Response:
     trouble = ErrorPage(
         _("Something went wrong"),
         _("Your saved data is safe, and campaigns continue automatically. Try again in a "
-"minute. If the problem persists, give the operator this number."),
+"minute. If the problem persists, report this number to the operator."),
         _("Go to the home page"),
         "/",
         number=number,

@@ -16,7 +16,7 @@ from mailganer.campaigns.draft_fields import LONGEST_NAME
 from mailganer.campaigns.frozen_emails import source_of
 from mailganer.db import utcnow, without_transaction
 from mailganer.errors import Busy, EmailError, _
-from mailganer.i18n.footers import footer_texts
+from mailganer.i18n.footer_loader import footer_texts
 from mailganer.i18n.languages import language_of
 from mailganer.i18n.ready_templates import ready_template, ready_templates
 from mailganer.i18n.sample_data import preview_subscriber

@@ -139,7 +139,7 @@ class OutsideCalls:
     def _refuse_more_than(self, most: int, running: list[OutsideCall[Any]]) -> None:
         if len(running) >= most:
             raise Throttled(
-                _("${most} checks of your account are already running. Try again when they are "
+                _("${most} checks for your account are already running. Try again when they are "
 "finished.",
                   mapping={"most": most}),
                 retry_after=self._frees(running),

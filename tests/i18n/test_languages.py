@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mailganer import rendering
 from mailganer.i18n import languages
 
 
@@ -33,6 +34,10 @@ def test_a_tag_is_read_as_a_language_there_is(tag: str, code: str) -> None:
 def test_every_language_but_that_of_the_source_has_a_catalogue() -> None:
     catalogues = {path.parent.parent.name for path in languages.CATALOGUES.glob("*/LC_MESSAGES/mailganer.mo")}
     assert catalogues == {code for code, _ in languages.language_names()} - {languages.SOURCE_LANGUAGE}
+
+
+def test_the_english_footer_is_the_one_of_the_rendering_package() -> None:
+    assert languages.language_of("en").footer == rendering.ENGLISH_FOOTER._asdict()
 
 
 def test_a_folder_makes_a_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from bs4 import BeautifulSoup
 from webtest import TestApp
 
-from mailganer.i18n.footers import footer_texts
+from mailganer.i18n.footer_loader import footer_texts
 from mailganer.i18n.languages import language_names, language_of
 from mailganer.i18n.ready_templates import ready_templates
 from mailganer.i18n.sample_data import sample_list_name

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mailganer.i18n.footers import footer_texts
+from mailganer.i18n.footer_loader import footer_texts
 from mailganer.rendering import CompiledEmail, Source
 from mailganer.rendering.engine import Engine, recipient_links
 from mailganer.rendering.placeholders import SLOT

@@ -207,7 +207,7 @@ def test_a_doubtful_email_has_its_reason_and_message_id(context, campaign, anna,
     assert codes(why) == ["on_list", "planned", "disconnected", "in_doubt", "to_be_looked_up"]
     message_id = make_message_id(delivery.id, delivery.token, campaign.message_domain)
     assert step(why, ExplanationCode.in_doubt).message_id == f"<{message_id}>"
-    assert "is asked about it on 23 10:00." in said(why)["to_be_looked_up"]
+    assert "On 23 10:00, Mailganer asks the server" in said(why)["to_be_looked_up"]
     delivery.not_before = None  # the server does not know, or did not respond
     assert codes(why_subscriber(context, anna))[-1] == "your_word"
 

@@ -55,10 +55,10 @@ def wide(text: str) -> str:
 def _write_folder(folder: Path, russian: Path) -> None:
     shutil.copytree(russian, folder)
     description = (russian / "language.toml").read_text("utf-8")
-    description = description.replace('locale = "ru"', f'locale = "{CODE}"').replace(
-        "Отписаться", "Відписатися"
-    )
+    description = description.replace('locale = "ru"', f'locale = "{CODE}"')
     (folder / "language.toml").write_text(description, "utf-8")
+    footer = (russian / "footer.toml").read_text("utf-8").replace("Отписаться", "Відписатися")
+    (folder / "footer.toml").write_text(footer, "utf-8")
     for path in (folder / "templates").glob("*.html"):
         text = path.read_text("utf-8").replace(_TEMPLATE_NAME, f"{_TEMPLATE_NAME}★ ", 1)
         path.write_text(text, "utf-8")

@@ -203,7 +203,7 @@ def test_sending_hours_are_chosen_and_taken_back(anna, draft, again):
     assert "Only Mon–Fri, 09:00–17:30" in page
     form = next(form for form in page.forms.values() if form.action == here)
     form["from"] = ""
-    assert "Enter hours like 09:00 and 18:00." in form.submit(status=422)
+    assert "Enter times such as 09:00 and 18:00." in form.submit(status=422)
     for place in range(5):
         form.set("weekday", False, place)
     form.submit()

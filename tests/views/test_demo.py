@@ -22,7 +22,9 @@ def enter(app: Any, language: str) -> None:
     form.submit(headers={"Accept-Language": language}, status=303)
 
 
-@pytest.mark.parametrize(("language", "name"), [("en", "Example people"), ("ru", "Вымышленные люди")])
+@pytest.mark.parametrize(
+    ("language", "name"), [("en", "Example subscribers"), ("ru", "Подписчики для примера")]
+)
 def test_one_click_signs_in_with_sample_subscribers(
     app: Any, session: Session, language: str, name: str
 ) -> None:

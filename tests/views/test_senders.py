@@ -142,7 +142,9 @@ def test_a_sender_that_rests_says_why_and_until_when(anna: Any, sender: Sender, 
     assert page.html.select_one(".badge").get_text().strip().startswith("Waiting, resumes in")
     reply = "421 4.7.0 <later>"
     sender.failures = 1
-    sender.error = _("The mail server asks to wait. Server reply: ${reply}", mapping={"reply": reply})
+    sender.error = _(
+        "The mail server asked Mailganer to wait. Server reply: ${reply}", mapping={"reply": reply}
+    )
     session.commit()
     assert anna.get(f"/senders/{sender.id}").html.select_one("code.reply").get_text() == reply
 

@@ -275,7 +275,7 @@ def test_a_third_sign_in_of_one_network_has_to_wait(app: Any, gate: Gate, impati
         form_of(app, gate).submit(status=303)
     refused = form_of(app, gate).submit(status=429)
     assert 0 < int(refused.headers["Retry-After"]) <= 15
-    assert "2 checks of your account are already running" in refused
+    assert "2 checks for your account are already running" in refused
 
 
 @one_database

@@ -14,8 +14,8 @@ audience backends backoff backup base billing birthdays broker campaign campaign
 campaign_timeline campaigns charts check cli command_logs common compiler compression connection_pool
 content context counts csv_cells db decorators delivery delivery_renderer delivery_timeline design_page
 document drafts email email_analysis encoding_repair engine error_status errors event_log explanation_text
-exports extensions fields files footers forms gmail headers headings health hosts html_to_text i18n imports
-keys languages links lists loading localization localized_text localized_values logs maildir mailganer
+exports extensions fields files footer_loader forms gmail headers headings health hosts html_to_text i18n
+imports keys languages links lists loading localization localized_text localized_values logs maildir mailganer
 manifest mapping markup message_renderer messages meta metrics_access migrate mjml models multipart network
 opens operations overview ownership paging payments periodic_jobs pixel placeholders plans postgresql_copy
 preview preview_size problems processes progress providers quoted_printable rate_limit_storage rate_limits

@@ -42,8 +42,8 @@ KINDS = {
 LAZY_TABLES = """
 from babel import localedata
 from mailganer.audience.imports import encoding_repair
-from mailganer.i18n import footers, languages
-assert languages.is_language("ru") and footers.footer_texts("ru") != footers.footer_texts("en")
+from mailganer.i18n import footer_loader, languages
+assert languages.is_language("ru") and footer_loader.footer_texts("ru") != footer_loader.footer_texts("en")
 print(len(localedata._cache), encoding_repair._disguises.cache_info().currsize)
 """
 

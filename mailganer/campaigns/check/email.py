@@ -36,7 +36,7 @@ def at_email(campaign: Campaign, email: AnalysedEmail, audience: int) -> Iterato
             field="html",
         )
     if email.compiled is not None:
-        yield PassedCheck(_("The email renders: its variables and tags are valid."))
+        yield PassedCheck(_("The email renders without errors: its variables and tags are valid."))
         yield from _at_variables(email, audience)
         yield from _at_adjustments(campaign.html, email.compiled, email)
         yield from _at_left(email.left)

@@ -43,7 +43,10 @@ def _at_start(
     if latest and first and begins_too_late(first, latest):
         yield Problem(
             "too_late",
-            _("The first email would be sent after your start deadline. Change one of them."),
+            _(
+                "The first email would be sent after your start deadline. Change the sending time or "
+                "the deadline."
+            ),
             Severity.blocking,
             CampaignStep.when,
             _("Choose time"),

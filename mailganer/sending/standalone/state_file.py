@@ -33,7 +33,7 @@ def open_standalone_campaign(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Conflict(
-                _("Another mailganer send works with ${state} right now.", mapping={"state": str(state)})
+                _("Another “mailganer send” is already using ${state}.", mapping={"state": str(state)})
             ) from error
         engine = make_engine(f"sqlite:///{state}")
         try:

@@ -66,7 +66,7 @@ def _reason_to_pause(window_result: WindowResult) -> str | None:
         )
     if window_result.refused_for_a_day is not None:
         return _(
-            "For a day the mail server has rejected all remaining recipients. Check the account, "
+            "The mail server has rejected all remaining recipients for a day. Check the account, "
             "the email and the list, then resume: recipients rejected again count as "
             "undeliverable. Server reply: ${reply}",
             mapping={"reply": window_result.refused_for_a_day.reply},

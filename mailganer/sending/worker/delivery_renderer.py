@@ -11,7 +11,7 @@ from ... import rendering
 from ...audience.fields import subscriber_values
 from ...campaigns.names import host_of_ids
 from ...campaigns.values import CampaignValues, SharedValues, list_names_of
-from ...i18n.footers import footer_texts
+from ...i18n.footer_loader import footer_texts
 from ...ledger import Recipient
 from ...models import Account, Campaign, FrozenEmail, Sender, SubscriberList, campaign_list, make_message_id
 from ...tracking import urls_for

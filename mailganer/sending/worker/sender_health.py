@@ -265,7 +265,7 @@ _REFUSES_IN_A_ROW = _(
     "The mail server rejects one recipient after another in the same way, so the "
     "recipients are not the cause. Server reply: ${reply}"
 )
-_BREAKS_OFF = _("The mail server asks to wait. Server reply: ${reply}")
+_BREAKS_OFF = _("The mail server asked Mailganer to wait. Server reply: ${reply}")
 _GIVES_NO_REPLY = _(
     "The mail server closes the connection without a reply after it has received an email. "
     "It is unknown whether the email was delivered."

@@ -156,7 +156,7 @@ class Furniture:
             status=SenderStatus.sleeping,
             failures=2,
             error=_(
-                "The mail server asks to wait. Server reply: ${reply}",
+                "The mail server asked Mailganer to wait. Server reply: ${reply}",
                 mapping={"reply": "421 4.7.0 Temporary system problem, try again later"},
             ),
             sleeps_until=self.now + timedelta(minutes=40),
