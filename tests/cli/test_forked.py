@@ -118,7 +118,7 @@ def test_a_worker_does_not_stop_because_another_fork_of_the_same_process_was_sto
 
 
 def test_parts_of_serve_share_one_program_and_no_lock(start_installation: Any) -> None:
-    installation = start_installation()
+    installation = start_installation(forked=False)
     for name in ("web", "worker", "beat"):
         part = installation.part(name)
         assert part.cmdline() == ["mailganer", name]

@@ -30,8 +30,8 @@ def installation(tmp_path):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """Everything embedded and running, for all tests that leave it so."""
-    installation = Installation(tmp_path_factory.mktemp("shared") / "here")
+    """Everything embedded and running, for all tests that leave it so; started as a user starts it."""
+    installation = Installation(tmp_path_factory.mktemp("shared") / "here", forked=False)
     installation.start()
     yield installation
     installation.stop()
@@ -58,7 +58,7 @@ def test_a_configured_broker_is_used_and_none_is_started(live):
 
 
 def test_the_demo_has_a_mail_catcher(tmp_path, start_installation):
-    installation = start_installation(demo=True)
+    installation = start_installation(demo=True, forked=False)
     wait_until(lambda: parts(installation) == {*PARTS, "broker", "catcher"}, 5, "every part")
     wait_until(lambda: socket.create_connection(("127.0.0.1", installation.catcher_port)).close() or True, 10)
 

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from mailganer.settings import ENVIRONMENT
-from tests.support.ports import die_with_parent
+from tests.support.forks import Process, start
 
 
 class Parts:
@@ -22,7 +20,7 @@ class Parts:
         self.ini = folder / "parts.ini"
         lines = "\n".join(f"{key} = {value.replace('%', '%%')}" for key, value in values.items())
         self.ini.write_text(f"[app:main]\nuse = egg:mailganer\n{lines}\n")
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._running: dict[str, Process] = {}
 
     def start(self, *names: str, options: Sequence[str] = ()) -> None:
         """Start each; ``options`` are further ones of their commands."""
@@ -31,15 +29,8 @@ class Parts:
             environment = {key: value for key, value in os.environ.items() if key not in ENVIRONMENT}
             with (self.folder / f"{name}.log").open("ab") as log:
                 loud = [] if command == "web" else ["--loglevel", "INFO"]
-                self._running[name] = subprocess.Popen(
-                    [sys.executable, "-m", "mailganer", command, str(self.ini), *loud, *options],
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    stdin=subprocess.DEVNULL,
-                    env=environment,
-                    start_new_session=True,
-                    preexec_fn=die_with_parent,
-                )
+                arguments = [command, str(self.ini), *loud, *options]
+                self._running[name] = start(arguments, log, environment, new_session=True)
 
     def runs(self, name: str) -> bool:
         """Return whether it still runs."""

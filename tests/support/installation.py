@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -12,7 +11,8 @@ import psutil
 
 from mailganer.settings import ENVIRONMENT
 
-from .ports import die_with_parent, free_port, wait_until
+from .forks import CAN_FORK, Process, run, start
+from .ports import free_port, wait_until
 
 SECRET = "0123456789abcdef" * 4
 PARTS = {"web", "worker", "beat"}
@@ -21,7 +21,8 @@ PARTS = {"web", "worker", "beat"}
 class Installation:
     """The ini file, processes and address of one installation.
 
-    Further ini keys are given with ``__`` for the dot: ``mailganer__demo="true"``.
+    Its commands run in forks of a process that has imported the program; with ``forked=False`` each starts a
+    Python of its own. Further ini keys are given with ``__`` for the dot: ``mailganer__demo="true"``.
     """
 
     def __init__(
@@ -30,10 +31,11 @@ class Installation:
         database_url: str = "",
         broker_url: str = "",
         demo: bool = False,
+        forked: bool = CAN_FORK,
         **keys: str,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.demo = folder, demo
+        self.folder, self.demo, self.forked = folder, demo, forked
         self.port, self.catcher_port = free_port(), free_port()
         self.url = f"http://localhost:{self.port}"
         self.database_url = database_url or f"sqlite:///{folder / 'mailganer.sqlite'}"
@@ -41,7 +43,7 @@ class Installation:
         self.ini = folder / "mailganer.ini"
         self.log = folder / "serve.log"
         self.ini.write_text(self._ini({name.replace("__", "."): value for name, value in keys.items()}))
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
 
     def start(self, timeout: float = 60) -> None:
         self.spawn()
@@ -56,18 +58,11 @@ class Installation:
         """Start it without waiting."""
         self.process = self.begin("serve", *self._flags())
 
-    def begin(self, command: str, *flags: str) -> "subprocess.Popen[bytes]":
+    def begin(self, command: str, *flags: str) -> Process:
         """Start one part alone, without waiting: ``begin("web")``."""
         with self.log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "mailganer", command, str(self.ini), *flags],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=self.environment(),
-                preexec_fn=die_with_parent,
-                cwd="/",
-            )
+            arguments = [command, str(self.ini), *flags]
+            return start(arguments, log, self.environment(), folder="/", forked=self.forked)
 
     def answers_web(self) -> bool:
         """Return whether the web part answers, whatever the state of the others."""
@@ -76,14 +71,8 @@ class Installation:
 
     def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run another command of the same installation to its end: ``run("doctor")``."""
-        command, *rest = arguments
-        return subprocess.run(
-            [sys.executable, "-m", "mailganer", command, *rest],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env=self.environment() | {"MAILGANER_INI": str(self.ini)},
-        )
+        environment = self.environment() | {"MAILGANER_INI": str(self.ini)}
+        return run(arguments, environment, timeout, forked=self.forked)
 
     def answers(self) -> bool:
         assert self.process
