@@ -1,17 +1,20 @@
 """A mail server for tests: a real port, AUTH, and every email kept in memory."""
 
+import base64
 import email
 import email.policy
+import socket
 import ssl
 import threading
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
-
 from .ports import free_port
+
+_FEATURES = ("SIZE 33554432", "8BITMIME", "SMTPUTF8")
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,9 @@ class SMTPServer:
         self.logins: list[str] = []
         self._emails: list[Collected] = []
         self._lock = threading.Lock()
-        self._controller: Controller | None = None
+        self._listener: socket.socket | None = None
+        self._open: set[_Conversation] = set()
+        self._threads: list[threading.Thread] = []
         self.start()
 
     @property
@@ -80,52 +85,192 @@ class SMTPServer:
             self._emails.clear()
 
     def start(self) -> None:
-        self._controller = Controller(
-            self,
-            hostname=self.host,
-            port=self.port,
-            authenticator=self._authenticate,
-            auth_require_tls=self.tls is not None,
-            tls_context=self.tls,
-            decode_data=False,
-            enable_SMTPUTF8=True,
-        )
-        self._controller.start()
+        self._listener = socket.create_server((self.host, self.port), backlog=100)
+        self._thread(self._accept, self._listener)
 
     def stop(self) -> None:
-        if self._controller is not None:
-            self._controller.stop()
-            self._controller = None
+        """Close the port and every connection."""
+        if self._listener is None:
+            return
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._listener = None
+        with self._lock:
+            for conversation in self._open:
+                conversation.break_off()
+        for thread in self._threads:
+            thread.join(5)
+        self._threads.clear()
 
-    def _authenticate(
-        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: object
-    ) -> AuthResult:
-        if not isinstance(data, LoginPassword):
-            return AuthResult(success=False, handled=False)
-        login, password = data.login.decode(), data.password.decode()
+    def log_in(self, login: str, password: str) -> bool:
         self.logins.append(login)
-        return AuthResult(success=self.passwords.get(login) == password, handled=False)
+        return self.passwords.get(login) == password
 
-    async def handle_MAIL(
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        if self.needs_login and not session.authenticated:
+    def keep(self, sender: str, recipients: list[str], content: bytes) -> None:
+        with self._lock:
+            self._emails += [Collected(sender, recipient, content) for recipient in recipients]
+
+    def _thread(self, run: Callable[[socket.socket], None], connection: socket.socket) -> None:
+        thread = threading.Thread(target=run, args=(connection,), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _address = listener.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._thread(self._serve, connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        conversation = _Conversation(self, connection)
+        with self._lock:
+            self._open.add(conversation)
+        if self._listener is None:
+            conversation.break_off()  # it was accepted while the server was stopping
+        with suppress(OSError, _Gone):
+            conversation.run()
+        with self._lock:
+            self._open.discard(conversation)
+        conversation.close()
+
+
+class _Gone(Exception):
+    """The connection is over."""
+
+
+class _Conversation:
+    """The commands of one connection and the replies to them."""
+
+    def __init__(self, server: SMTPServer, connection: socket.socket) -> None:
+        self._server, self._connection = server, connection
+        self._input = connection.makefile("rb")
+        self._is_secure = self._is_logged_in = False
+        self._sender: str | None = None
+        self._recipients: list[str] = []
+
+    def run(self) -> None:
+        self._say("220 test ESMTP")
+        while True:
+            command, _, rest = self._line().partition(" ")
+            answer = getattr(self, f"_on_{command.lower()}", None)
+            self._say(answer(rest) if answer else f"500 5.5.2 {command} is unknown")
+            if command.upper() == "QUIT":
+                return
+            if command.upper() == "STARTTLS":
+                self._encrypt()
+
+    def break_off(self) -> None:
+        with suppress(OSError):
+            socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._input.close()
+            self._connection.close()
+
+    def _on_ehlo(self, rest: str) -> str:
+        features = [*_FEATURES, "AUTH LOGIN PLAIN" if self._may_log_in else "STARTTLS"]
+        return "\r\n".join(["250-test", *(f"250-{each}" for each in features), "250 HELP"])
+
+    def _on_helo(self, rest: str) -> str:
+        return "250 test"
+
+    def _on_starttls(self, rest: str) -> str:
+        if self._may_log_in:
+            raise _Gone
+        return "220 2.0.0 Go on"
+
+    def _on_auth(self, rest: str) -> str:
+        if not self._may_log_in:
+            return "538 5.7.11 Encryption required"
+        mechanism, _, first = rest.partition(" ")
+        if mechanism.upper() == "PLAIN":
+            _, login, password = self._secret("", first).split("\0")
+        elif mechanism.upper() == "LOGIN":
+            login, password = self._secret("User Name", first), self._secret("Password")
+        else:
+            return "504 5.5.4 This mechanism is unknown"
+        self._is_logged_in = self._server.log_in(login, password)
+        return "235 2.7.0 Welcome" if self._is_logged_in else "535 5.7.8 Wrong login or password"
+
+    def _on_mail(self, rest: str) -> str:
+        if self._server.needs_login and not self._is_logged_in:
             return "530 5.7.0 Authentication required"
-        envelope.mail_from = address
-        envelope.mail_options.extend(options)
+        if self._sender is not None:
+            return "503 5.5.1 The sender is known"
+        self._sender = _address(rest)
         return "250 2.1.0 OK"
 
-    async def handle_RCPT(
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        if address in self.refuse:
-            return self.refuse[address]
-        envelope.rcpt_tos.append(address)
+    def _on_rcpt(self, rest: str) -> str:
+        if self._sender is None:
+            return "503 5.5.1 MAIL first"
+        address = _address(rest)
+        if address in self._server.refuse:
+            return self._server.refuse[address]
+        self._recipients.append(address)
         return "250 2.1.5 OK"
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        content = envelope.original_content or b""
-        with self._lock:
-            for recipient in envelope.rcpt_tos:
-                self._emails.append(Collected(envelope.mail_from or "", recipient, content))
+    def _on_data(self, rest: str) -> str:
+        if self._sender is None or not self._recipients:
+            return "503 5.5.1 RCPT first"
+        self._say("354 Go ahead")
+        self._server.keep(self._sender, self._recipients, self._content())
+        self._forget()
         return "250 2.0.0 kept"
+
+    def _on_rset(self, rest: str) -> str:
+        self._forget()
+        return "250 2.0.0 OK"
+
+    def _on_noop(self, rest: str) -> str:
+        return "250 2.0.0 OK"
+
+    def _on_quit(self, rest: str) -> str:
+        return "221 2.0.0 Bye"
+
+    @property
+    def _may_log_in(self) -> bool:
+        return self._is_secure or self._server.tls is None
+
+    def _encrypt(self) -> None:
+        assert self._server.tls is not None
+        self._input.close()
+        self._connection = self._server.tls.wrap_socket(self._connection, server_side=True)
+        self._input = self._connection.makefile("rb")
+        self._is_secure, self._is_logged_in = True, False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._sender, self._recipients = None, []
+
+    def _secret(self, question: str, answer: str = "") -> str:
+        """Return the decoded answer, which may have come with the command."""
+        if not answer:
+            self._say("334 " + base64.b64encode(question.encode()).decode())
+            answer = self._line()
+        return base64.b64decode(answer).decode()
+
+    def _content(self) -> bytes:
+        lines = []
+        while (line := self._read()) != b".\r\n":
+            lines.append(line[1:] if line.startswith(b".") else line)
+        return b"".join(lines)
+
+    def _line(self) -> str:
+        return self._read().decode().rstrip("\r\n")
+
+    def _read(self) -> bytes:
+        line = self._input.readline()
+        if not line.endswith(b"\n"):
+            raise _Gone
+        return line
+
+    def _say(self, reply: str) -> None:
+        self._connection.sendall(reply.encode() + b"\r\n")
+
+
+def _address(rest: str) -> str:
+    """Return what stands between the angle brackets of ``FROM:<...>`` or ``TO:<...>``."""
+    return rest.partition("<")[2].partition(">")[0]
