@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 TURN = 30.0  # seconds of a process's turn; then what is left is queued behind the other messages
 SHORTEST_TURN = 5.0  # seconds before a sender's turn can be cut short: opening a connection takes time, too
 LOOK_EVERY = 1.0  # seconds between two checks for waiting work
+NOTE_BEAT_EVERY = 4.0  # seconds; two beats at once are found by heartbeats within six seconds
 LATE_TICK = timedelta(seconds=1.5 * TICK_EVERY)
 JUST_NOW = timedelta(seconds=tick.SOON)
 WAKE_UPS = tick.MAX_LANE_TASKS  # messages about plans and lanes queued by one tick: more than free processes
@@ -72,7 +73,9 @@ def run_tick(beat_id: int = 0) -> None:
     here = sending_context()
     if fits(here.schema()):
         if beat_id > 1:
-            tick.note_beat(here, beat_id)
+            _note_beat(here, beat_id)
+        if beat_id and tick.is_idle(here):
+            return
         _tick(here)
         _work(here)
 
@@ -195,6 +198,17 @@ def _yields(here: SendingContext, work: DueWork, sender_id: int) -> Callable[[],
             return False
 
     return yields
+
+
+def _note_beat(here: SendingContext, beat_id: int) -> None:
+    """Record a beat process, but not with every message: a heartbeat is a transaction."""
+    if elapsed() - _NOTED_BEATS.get(beat_id, -NOTE_BEAT_EVERY) >= NOTE_BEAT_EVERY:
+        tick.note_beat(here, beat_id)
+        _NOTED_BEATS.clear()
+        _NOTED_BEATS[beat_id] = elapsed()
+
+
+_NOTED_BEATS: dict[int, float] = {}  # the beat noted last by this process, and when
 
 
 def _tick(here: SendingContext) -> None:

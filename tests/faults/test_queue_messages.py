@@ -59,7 +59,7 @@ def test_tasks_about_what_was_deleted_do_nothing(
     sender_id = campaign.senders[0].id
     with sessions.begin() as session:
         session.execute(delete(gone).where(gone.id == (campaign.id if gone is Campaign else sender_id)))
-    assert [call.task for call in calls] == ["plan"]
+    assert [call.task for call in calls if call.task in ("plan", "run_lane")] == ["plan"]
     plan(works.context, campaign.id)
     assert LaneRunner(works.context, sender_id).run(5).settled == 0
     assert in_doubt.look_up(works.context, sender_id) == 0
