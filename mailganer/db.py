@@ -76,6 +76,7 @@ def make_engine(url: str) -> Engine:
             pool_recycle=1800,
             json_deserializer=_from_json,
         )
+        _prepare_postgresql(engine)
     _watch(engine)  # after SQLite's BEGIN: a BEGIN that fails has opened nothing
     return engine
 
@@ -141,6 +142,15 @@ def _prepare_sqlite(engine: Engine) -> None:
         # writers queue up at the start, and only transactions known to read start as readers.
         reading = connection.get_execution_options().get("reading", False)
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _prepare_postgresql(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        # Compiling a statement takes longer than our largest ones do: 1.85 instead of 1.37 s of CPU for the
+        # counts of ten lists.
+        connection.execute("SET jit = off")
+        connection.commit()
 
 
 # --- what may not be done within a transaction

@@ -15,10 +15,13 @@ from typing import Final
 
 from sqlalchemy import (
     Select,
+    and_,
     delete,
+    false,
     func,
     insert,
     null,
+    or_,
     select,
     text,
     union_all,
@@ -40,7 +43,9 @@ __all__ = [
     "forget_list",
     "kept_list_counts",
     "lock",
+    "note_new_values",
     "reconcile",
+    "versions",
 ]
 
 AT_ONCE: Final = 10_000  # rows that one call of ``fold`` replaces
@@ -85,6 +90,24 @@ def kept_list_counts(session: Session, list_ids: Collection[int]) -> dict[int, S
         if list_id is not None:
             counts[list_id][status] = max(0, int(number))
     return counts
+
+
+def versions(
+    session: Session, account_id: int, list_ids: Collection[int]
+) -> tuple[tuple[int | None, int], ...]:
+    """Return the versions of an account (None) and of lists: equal ones mean that nothing has changed.
+
+    That of the account changes with each subscriber, status and value, that of a list with its members and
+    their statuses.
+    """
+    of_lists = SubscriberCount.list_id.in_(list_ids) if list_ids else false()
+    of_account = and_(SubscriberCount.account_id == account_id, SubscriberCount.list_id.is_(None))
+    rows = session.execute(
+        select(SubscriberCount.list_id, func.sum(SubscriberCount.stamp))
+        .where(or_(of_account, of_lists))
+        .group_by(SubscriberCount.list_id)
+    )
+    return tuple(sorted(((row[0], int(row[1])) for row in rows), key=lambda row: row[0] or 0))
 
 
 # --- writing
@@ -142,6 +165,12 @@ def count_removed(session: Session, account_id: int, subscriber_ids: Collection[
         ids = [each for each, its in statuses.items() if its is status]
         for list_id, number in [(None, len(ids)), *_members(session, ids)]:
             add_to_counts(session, account_id, list_id, {status: -number})
+
+
+def note_new_values(session: Session, account_id: int) -> None:
+    """Record that values of subscribers have changed, by a new version of the account."""
+    row = {"account_id": account_id, "list_id": None, "status": SubscriberStatus.active, "number": 0}
+    session.execute(insert(SubscriberCount), [row])
 
 
 def forget_list(session: Session, list_id: int) -> None:

@@ -18,6 +18,7 @@ from ..models import Import, ImportStatus, Subscriber, SubscriberStatus
 from ..rendering import NEVER_READ, TAGS
 from .birthdays import birthday_value
 from .headings import OTHER_NAMES, latin, other_values
+from .kept_results import kept_result
 from .recipients import on_one_of
 
 STANDARD: Final = ("email", "first_name", "last_name", "birthday")  # every subscriber has these
@@ -196,21 +197,36 @@ def known_fields(
     with their number; fields of finished imports are included even if no sampled subscriber has them. For
     exact numbers for the variables of one email, see :func:`filled_counts`.
     """
-    query = select(Subscriber.first_name, Subscriber.last_name, Subscriber.birthday, Subscriber.fields)
-    query = query.where(Subscriber.account_id == account_id).order_by(Subscriber.id.desc()).limit(_SAMPLE)
-    if list_ids is not None:
-        query = query.where(on_one_of(list_ids))
+    seen, counted = kept_result(
+        session,
+        account_id,
+        list_ids or (),
+        ("sample", list_ids is None),
+        lambda: _sample(session, account_id, list_ids),
+    )
     filled: Counter[str] = Counter({"first_name": 0, "last_name": 0, "birthday": 0})
     filled.update(dict.fromkeys(_imported_names(session, account_id), 0))
-    seen = 0
-    for first_name, last_name, birthday, fields in session.execute(query):
-        seen += 1
-        values = {**fields, "first_name": first_name, "last_name": last_name, "birthday": birthday or ""}
-        filled.update(name for name, value in values.items() if str(value).strip())
+    filled.update(counted)
     own = sorted(name for name in filled if name not in STANDARD)
     return [KnownField("email", seen, seen)] + [
         KnownField(name, filled[name], seen) for name in ("first_name", "last_name", "birthday", *own)
     ]
+
+
+def _sample(
+    session: Session, account_id: int, list_ids: Sequence[int] | None
+) -> tuple[int, Mapping[str, int]]:
+    """Return how many subscribers were read, and how many of them have a value for each field."""
+    query = select(Subscriber.first_name, Subscriber.last_name, Subscriber.birthday, Subscriber.fields)
+    query = query.where(Subscriber.account_id == account_id).order_by(Subscriber.id.desc()).limit(_SAMPLE)
+    if list_ids is not None:
+        query = query.where(on_one_of(list_ids))
+    seen, filled = 0, Counter[str]()
+    for first_name, last_name, birthday, fields in session.execute(query):
+        seen += 1
+        values = {**fields, "first_name": first_name, "last_name": last_name, "birthday": birthday or ""}
+        filled.update(name for name, value in values.items() if str(value).strip())
+    return seen, filled
 
 
 ALIKE = 0.8  # how similar a name is to the first word of a field that is meant by it
@@ -267,7 +283,21 @@ def filled_counts(
     """Return how many recipients of these lists have a value for each field: exact, in one query."""
     if not names or not list_ids:
         return dict.fromkeys(names, 0)
-    ordered = list(names)
+    ordered = sorted(names)
+    return dict(
+        kept_result(
+            session,
+            account_id,
+            list_ids,
+            ("filled", *ordered),
+            lambda: _count_filled(session, account_id, list_ids, ordered),
+        )
+    )
+
+
+def _count_filled(
+    session: Session, account_id: int, list_ids: Sequence[int], ordered: Sequence[str]
+) -> dict[str, int]:
     counts = session.execute(
         select(*(func.count(case((is_filled(name), 1))) for name in ordered)).where(
             Subscriber.account_id == account_id,
@@ -290,10 +320,28 @@ def values_containing(
 
     Case is ignored. Only own fields of subscribers are read.
     """
-    ordered = [name for name in names if name not in STANDARD]
-    found: dict[str, set[str]] = {name: set() for name in ordered}
+    ordered = sorted(name for name in names if name not in STANDARD)
     if not ordered or not list_ids or not texts:
-        return found
+        return {name: set() for name in ordered}
+    found = kept_result(
+        session,
+        account_id,
+        list_ids,
+        ("containing", tuple(ordered), frozenset(texts), most),
+        lambda: _find_containing(session, account_id, list_ids, ordered, texts, most),
+    )
+    return {name: set(values) for name, values in found.items()}
+
+
+def _find_containing(
+    session: Session,
+    account_id: int,
+    list_ids: Sequence[int],
+    ordered: Sequence[str],
+    texts: Collection[str],
+    most: int,
+) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {name: set() for name in ordered}
     columns = [func.lower(text_of(name)) for name in ordered]
     wanted = or_(*(column.contains(text.lower(), autoescape=True) for column in columns for text in texts))
     rows = session.execute(

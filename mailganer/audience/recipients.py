@@ -1,12 +1,14 @@
 """Recipients of a campaign: the one definition, used by the check for counting and the plan for inserting."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, case, distinct, exists, false, func, select
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, exists, false, func, select
 from sqlalchemy.orm import Session
 
 from ..models import Campaign, Subscriber, SubscriberStatus, list_member
+from ..subscriber_counts import kept_list_counts
+from .kept_results import kept_result
 
 
 @dataclass(frozen=True)
@@ -52,34 +54,45 @@ def audience_of(session: Session, campaign: Campaign) -> int:
 
 
 def recipient_count(session: Session, account_id: int, list_ids: Sequence[int]) -> int:
-    found = recipients(account_id, list_ids).with_only_columns(Subscriber.id).order_by(None).subquery()
-    return session.scalar(select(func.count()).select_from(found)) or 0
+    """Return the number of recipients of these lists.
+
+    That of one list is a kept count. Several lists are counted once, until one of them changes.
+    """
+    if len(set(list_ids)) == 1:
+        return kept_list_counts(session, [list_ids[0]])[list_ids[0]][SubscriberStatus.active]
+    return _by_status(session, account_id, list_ids)[SubscriberStatus.active]
 
 
 def excluded_counts(session: Session, account_id: int, list_ids: Sequence[int]) -> Excluded:
     """Return how many subscribers the lists have, how many get an email, and why the others do not."""
     if not list_ids:
         return Excluded()
-    counts = (
-        session.execute(
-            select(
-                func.count().label("places"),
-                func.count(distinct(Subscriber.id)).label("subscribers"),
-                *(
-                    func.count(distinct(case((Subscriber.status == status, Subscriber.id)))).label(
-                        status.value
-                    )
-                    for status in SubscriberStatus
-                ),
-            )
-            .select_from(list_member)
-            .join(Subscriber, Subscriber.id == list_member.c.subscriber_id)
-            .where(list_member.c.list_id.in_(list_ids), Subscriber.account_id == account_id)
-        )
-        .one()
-        ._asdict()
+    of_lists = kept_list_counts(session, list_ids)
+    one = len(of_lists) == 1
+    by_status = of_lists[list_ids[0]] if one else _by_status(session, account_id, list_ids)
+    counts = {status.value: number for status, number in by_status.items()}
+    return Excluded(
+        places=sum(sum(counts_of_list.values()) for counts_of_list in of_lists.values()),
+        subscribers=sum(counts.values()),
+        recipients=counts.pop(SubscriberStatus.active.value),
+        **counts,
     )
-    return Excluded(recipients=counts.pop(SubscriberStatus.active.value), **counts)
+
+
+def _by_status(session: Session, account_id: int, list_ids: Sequence[int]) -> Mapping[SubscriberStatus, int]:
+    """Return the number of distinct subscribers of these lists by status, zeros included."""
+    if not list_ids:
+        return dict.fromkeys(SubscriberStatus, 0)
+
+    def count() -> Mapping[SubscriberStatus, int]:
+        rows = session.execute(
+            select(Subscriber.status, func.count())
+            .where(Subscriber.account_id == account_id, on_one_of(list_ids))
+            .group_by(Subscriber.status)
+        )
+        return dict.fromkeys(SubscriberStatus, 0) | {row[0]: row[1] for row in rows}
+
+    return kept_result(session, account_id, list_ids, "by_status", count)
 
 
 def _between(column: SQLColumnExpression[int], after: int, upto: int | None) -> list[ColumnElement[bool]]:

@@ -101,6 +101,7 @@ def add_subscriber(
     if found is None:
         return _create(session, account, address, values, lists, now, settings)
     _fill(found, values, now)
+    subscriber_counts.note_new_values(session, account.id)
     for lst in lists:
         add_to_list(session, lst, found, now)
     session.flush()
@@ -136,6 +137,7 @@ def update_subscriber(
     if address:
         _move(session, subscriber, address, now)
     _assign(subscriber, replace(values, fields=_merged(subscriber.fields, values.fields)), now)
+    subscriber_counts.note_new_values(session, subscriber.account_id)
     session.flush()
     return subscriber
 

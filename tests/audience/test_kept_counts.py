@@ -94,6 +94,11 @@ class Operations:
         ):
             resubscribe(session, subscriber, now=self.now)
 
+    def change_name(self, session):
+        if subscriber := self.some(session, Subscriber):
+            name = self.dice.choice(["", "Anna", "Boris"])
+            audience.update_subscriber(session, subscriber, {"first_name": name}, self.now)
+
     def erase(self, session):
         if subscriber := self.some(session, Subscriber):
             audience.erase_subscriber(session, subscriber)
@@ -139,6 +144,7 @@ class Operations:
             self.reinstate,
             self.resubscribe,
             self.erase,
+            *[self.change_name] * 2,
             self.new_list,
             self.delete_list,
             *[self.fold] * 2,
@@ -151,6 +157,27 @@ class Operations:
                     self.dice.choice(small)(session)
             with self.sessions() as session:
                 assert wrong(session, self.account) == [], step
+                self.check_kept_results(session, step)
+
+    def check_kept_results(self, session, step):
+        """Compare what is kept about the recipients of all lists, and of one, with a count of each."""
+        lists = session.scalars(select(SubscriberList.id).order_by(SubscriberList.id)).all()
+        for list_ids in (lists, lists[:1]):
+            members = select(list_member.c.subscriber_id).where(list_member.c.list_id.in_(list_ids))
+            counted = dict.fromkeys(SubscriberStatus, 0)
+            named = 0
+            for subscriber in session.scalars(select(Subscriber).where(Subscriber.id.in_(members))):
+                counted[subscriber.status] += 1
+                named += subscriber.status is SubscriberStatus.active and subscriber.first_name != ""
+            found = audience.excluded_counts(session, self.account.id, list_ids)
+            assert found.recipients == counted.pop(SubscriberStatus.active), step
+            assert {status.value: getattr(found, status.value) for status in counted} == {
+                status.value: number for status, number in counted.items()
+            }, step
+            assert found.places == session.scalar(select(func.count()).select_from(members.subquery())), step
+            assert audience.filled_counts(session, self.account.id, list_ids, ["first_name"]) == {
+                "first_name": named
+            }, step
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -234,7 +234,7 @@ def test_pressing_send_checks_the_campaign_once(anna, draft, again):
     page = anna.get(f"/campaigns/{draft.id}/send")
     with statements(anna.app.registry["engine"]) as seen:
         submit(page, f"/campaigns/{draft.id}/send")
-    assert len(recipient_scans(seen)) == 2
+    assert recipient_scans(seen) == []  # the page has counted them
     assert again(draft).status is CampaignStatus.scheduled
 
 

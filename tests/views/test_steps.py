@@ -259,7 +259,7 @@ def test_an_email_is_read_once_for_each_of_its_versions(
     with statements(anna.app.registry["engine"]) as seen:
         anna.get(f"/campaigns/{draft.id}/target")
     counted = [each for each in seen if "count(" in each.lower() and "subscriber" in each.lower()]
-    assert len([each for each in counted if "list_member.list_id, " not in each]) == 1
+    assert counted == []  # the recipients of one list are a kept count
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

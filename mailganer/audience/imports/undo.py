@@ -23,7 +23,13 @@ from ...models import (
     list_member,
 )
 from ...models.audience import make_search_key
-from ...subscriber_counts import add_to_counts, count_removed, count_status_change, lock
+from ...subscriber_counts import (
+    add_to_counts,
+    count_removed,
+    count_status_change,
+    lock,
+    note_new_values,
+)
 from ..suppression import LEFT_REASON, SUPPRESSED, forget_suppressions, remember_suppression
 from .status_cells import most_restrictive
 
@@ -160,6 +166,8 @@ def _restore(
             _restore_values(job, subscriber, before, beside, now)
         if "left" in before:
             _restore_status(session, job, subscriber, change, beside, now)
+    if known:
+        note_new_values(session, job.account_id)
     session.flush()
 
 

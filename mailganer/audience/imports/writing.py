@@ -28,7 +28,7 @@ from ...models import (
     list_member,
 )
 from ...models.audience import make_search_key
-from ...subscriber_counts import add_to_counts, count_members, lock
+from ...subscriber_counts import add_to_counts, count_members, lock, note_new_values
 from ..suppression import LEFT_REASON, SUPPRESSED, suppress_many
 from .import_changes import (
     SubscriberChange,
@@ -65,6 +65,8 @@ def write_subscribers(
     changes = [change for key, row in there.items() if (change := change_of(subscribers[key], row))]
     keys = {row.id: key for key, row in there.items()}
     _update(session, changes, keys, now)
+    if changes:
+        note_new_values(session, job.account_id)
     left = {change.id: (keys[change.id], change.status) for change in changes if change.status}
     came = {
         new_id: (subscriber.email_key, subscriber.status)
