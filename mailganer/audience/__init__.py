@@ -39,7 +39,14 @@ from .lists import (
 )
 from .recipients import excluded_counts, recipient_count, recipients
 from .sample_subscribers import add_sample_subscribers
-from .subscriber_search import SubscriberPage, find_subscriber, search_subscribers, status_counts
+from .subscriber_search import (
+    FoundCounts,
+    SubscriberPage,
+    find_subscriber,
+    found_counts,
+    search_subscribers,
+    status_counts,
+)
 from .subscribers import Added, add_subscriber, erase_subscriber, update_subscriber
 from .suppression import resubscribe, suppress, suppressed, suppression_digest, unsubscribe
 
@@ -48,6 +55,7 @@ __all__ = [
     "Added",
     "AddressError",
     "Column",
+    "FoundCounts",
     "SubscriberPage",
     "add_sample_subscribers",
     "add_subscriber",
@@ -65,6 +73,7 @@ __all__ = [
     "failure_sentence",
     "filled_counts",
     "find_subscriber",
+    "found_counts",
     "import_preview",
     "known_fields",
     "latest_imports",

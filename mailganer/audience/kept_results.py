@@ -1,4 +1,4 @@
-"""Results of counting recipients, kept until a subscriber or a membership that they depend on changes.
+"""Results of counting, kept until something that they depend on changes.
 
 Pages of a draft, its check and the start of its sending ask the same question again and again, and counting a
 million recipients takes up to seconds. The versions of ``subscriber_counts`` show whether the answer is
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from ..subscriber_counts import versions
 
-__all__ = ["kept_result"]
+__all__ = ["kept_at_version", "kept_result"]
 
 MOST_RESULTS: Final = 1_000  # of one database
 T = TypeVar("T")
@@ -62,10 +62,17 @@ def kept_result(
     lists = tuple(sorted(set(list_ids)))
     # Read before counting: a change that comes between is in the result, and makes the version old.
     version = versions(session, account_id, lists)
-    key = (account_id, lists, question)
+    return kept_at_version(session, (account_id, lists, question), version, compute)
+
+
+def kept_at_version(session: Session, question: Hashable, version: Hashable, compute: Callable[[], T]) -> T:
+    """Return ``compute()``, or what it returned before for the same question at this version.
+
+    The result is shared: do not change it. A version must never come back with another result.
+    """
     results = _RESULTS.setdefault(session.connection().engine.pool, _Results())
-    found, result = results.find(key, version)
+    found, result = results.find(question, version)
     if not found:
         result = compute()
-        results.keep(key, version, result)
+        results.keep(question, version, result)
     return result  # type: ignore[no-any-return]

@@ -15,6 +15,7 @@ from ..models import Account
 from ..queue import enqueue, shared_task
 from ..worker_process import fits, is_stopping, tolerates_outage, worker_process
 from . import imports
+from .search_index import ensure_search_index
 
 __all__ = ["before_first_account", "due_imports", "reconcile_counts", "run_import"]
 
@@ -57,10 +58,15 @@ def before_first_account(session: Session, now: datetime) -> Iterable[int]:
 @shared_task(name="mailganer.reconcile_counts")
 @tolerates_outage
 def reconcile_counts(after: int) -> None:
-    """Correct the kept counts of accounts with an id above ``after`` for one turn; log what was wrong."""
+    """Correct the kept counts of accounts with an id above ``after`` for one turn; log what was wrong.
+
+    First build the search index, if it is needed and missing.
+    """
     here = worker_process()
     if not fits(here.schema()):
         return
+    if not after:
+        ensure_search_index(here.engine)
     until = monotonic() + TURN
     while (account_id := _next_account(here.sessions, after)) is not None:
         if monotonic() > until:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, func, select
+from sqlalchemy import ColumnElement, Select, String, func, select
 from sqlalchemy.orm import Session
 
+from ..audience.kept_results import kept_at_version
 from ..models import Campaign, Delivery, Event, EventKind, EventSource
 from ..models.meta import UTCDateTime
+from ..tracking import Numbers
 
 HOUR = timedelta(hours=1)
 CLOSE = timedelta(days=2)  # 80% of all opens happen within this time
@@ -31,30 +33,52 @@ class TimelineBucket:
         return vars(self) | {"at": self.at.astimezone(UTC).isoformat()}
 
 
-def timeline(session: Session, campaign: Campaign, now: datetime | None = None) -> tuple[TimelineBucket, ...]:
+def timeline(
+    session: Session, campaign: Campaign, now: datetime | None = None, numbers: Numbers | None = None
+) -> tuple[TimelineBucket, ...]:
     """Return intervals without gaps from the campaign's start to ``now``, or to the last event.
 
-    After two days the timeline ends with the last event even with ``now``, to avoid an empty chart.
+    After two days the timeline ends with the last event even with ``now``, to avoid an empty chart. With the
+    campaign's ``numbers``, opens and clicks counted for the same numbers are used again.
     """
     if campaign.started_at is None:
         return ()
     start = campaign.started_at.replace(minute=0, second=0, microsecond=0)
-    hours = _by_hour(session, campaign)
+    hours = _by_hour(session, campaign, numbers)
     last = max((hour for hour, _kind in hours), default=start)
     return _hourly(hours, start, max(last, now or last)) + _daily(hours, start, last)
 
 
-def _by_hour(session: Session, campaign: Campaign) -> Counter[tuple[datetime, EventKind]]:
-    hour = _hour(session)
-    counted = select(hour, Event.kind, func.count()).group_by(hour, Event.kind)
-    counted = counted.where(Event.campaign_id == campaign.id, Event.source != EventSource.machine)
-    seen = counted.where(Event.kind.in_([EventKind.open, EventKind.click]))
-    # An undone unsubscribe is not counted, as in the report; of repeated ones the last counts.
-    left = counted.join(Delivery, Delivery.id == Event.delivery_id).where(
-        Event.kind == EventKind.unsubscribe, Event.at == Delivery.unsubscribed_at
+def _by_hour(
+    session: Session, campaign: Campaign, numbers: Numbers | None
+) -> Counter[tuple[datetime, EventKind]]:
+    def opens_and_clicks() -> list[tuple[Any, EventKind, int]]:
+        seen = _counted(session, campaign).where(Event.kind.in_([EventKind.open, EventKind.click]))
+        return [(at, kind, number) for at, kind, number in session.execute(seen)]
+
+    question = ("opens and clicks by hour", campaign.id, campaign.created_at)
+    seen = (
+        opens_and_clicks()
+        if numbers is None
+        else kept_at_version(session, question, numbers, opens_and_clicks)
     )
-    rows = [*session.execute(seen), *session.execute(left)]
+    # An undone unsubscribe is not counted, as in the report; of repeated ones the last counts.
+    left = (
+        _counted(session, campaign)
+        .join(Delivery, Delivery.id == Event.delivery_id)
+        .where(Event.kind == EventKind.unsubscribe, Event.at == Delivery.unsubscribed_at)
+    )
+    rows = [*seen, *session.execute(left)]
     return Counter({(_datetime_of(at), kind): number for at, kind, number in rows})
+
+
+def _counted(session: Session, campaign: Campaign) -> Select[Any, EventKind, int]:
+    hour = _hour(session)
+    return (
+        select(hour, Event.kind, func.count())
+        .group_by(hour, Event.kind)
+        .where(Event.campaign_id == campaign.id, Event.source != EventSource.machine)
+    )
 
 
 def _hour(session: Session) -> ColumnElement[Any]:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
+from ..audience.kept_results import kept_at_version, kept_result
 from ..campaigns.counts import Counts, campaign_counts
 from ..models import (
     LARGEST_CAMPAIGN,
@@ -125,7 +126,10 @@ class Report:
 
 
 def campaign_report(session: Session, campaign: Campaign, now: datetime | None = None) -> Report:
-    """Return the report of a campaign. The timeline ends at ``now``, or at the last event without it."""
+    """Return the report of a campaign. The timeline ends at ``now``, or at the last event without it.
+
+    What takes reading events or deliveries is kept by this process while the counters stay the same.
+    """
     counts = campaign_counts(session, [campaign.id])[campaign.id]
     numbers = campaign_numbers(session, [campaign.id])[campaign.id]
     return Report(
@@ -133,15 +137,26 @@ def campaign_report(session: Session, campaign: Campaign, now: datetime | None =
         counts=counts,
         opens=_opens(numbers),
         clicks=Clicks(numbers.clicked, numbers.clicks, numbers.machine_clicks),
-        links=links(session, campaign),
+        links=links(session, campaign, numbers),
         unsubscribed=numbers.unsubscribed,
-        timeline=timeline(session, campaign, now),
+        timeline=timeline(session, campaign, now, numbers),
         troubles=_failures_by_reason(session, campaign, counts),
     )
 
 
-def links(session: Session, campaign: Campaign) -> tuple[Link, ...]:
-    """Return all links of the versions sent, in the order of the email, including links without clicks."""
+def links(session: Session, campaign: Campaign, numbers: Numbers | None = None) -> tuple[Link, ...]:
+    """Return all links of the versions sent, in the order of the email, including links without clicks.
+
+    With the campaign's ``numbers``, what was counted for the same numbers is used again.
+    """
+    if numbers is None:
+        return _count_links(session, campaign)
+    question = ("links", campaign.id, campaign.created_at)
+    version = (numbers, campaign.frozen_email_id)
+    return kept_at_version(session, question, version, lambda: _count_links(session, campaign))
+
+
+def _count_links(session: Session, campaign: Campaign) -> tuple[Link, ...]:
     places = link_places(session, campaign)
     rows = session.execute(
         select(Event.frozen_email_id, Event.link, func.count(Event.delivery_id.distinct()), func.count())
@@ -215,6 +230,18 @@ def _failures_by_reason(session: Session, campaign: Campaign, counts: Counts) ->
     """Return undelivered emails by reason, the most frequent first."""
     if not any(getattr(counts, status.value) for status in TROUBLES):
         return ()
+    # The epochs change when an email is sent again, the account's version when a recipient is erased.
+    epochs = session.scalar(select(func.sum(Batch.epoch)).where(Batch.campaign_id == campaign.id))
+    return kept_result(
+        session,
+        campaign.account_id,
+        (),
+        ("failures", campaign.id, campaign.created_at, counts, epochs),
+        lambda: _count_failures(session, campaign),
+    )
+
+
+def _count_failures(session: Session, campaign: Campaign) -> tuple[DeliveryFailures, ...]:
     troubled = _undelivered(session, campaign)
     rows = session.execute(
         select(Delivery.status, Delivery.reason, func.count())

@@ -90,11 +90,15 @@ def list_subscribers(request: Request) -> dict[str, Any]:
     """List subscribers, newest first; ``?query=``, ``?status=``, ``?list=`` filter."""
     session, account_id = request.dbsession, request.context.account.id
     search = SubscriberQuery.of(request)
+    page = found(request, search)
+    all_found = page.next is None and search.after is None and search.status is None
     return {
         "search": search,
-        "page": found(request, search),
+        "page": page,
         "by_status": audience.status_counts(session, account_id),
-        "found_by_status": audience.status_counts(session, account_id, search.query, search.list_id),
+        "found": audience.FoundCounts.of(page.items)
+        if all_found
+        else audience.found_counts(session, account_id, search.query, search.list_id),
         "lists": audience.lists_of(session, account_id),
     }
 

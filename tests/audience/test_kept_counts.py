@@ -305,7 +305,7 @@ def test_the_nightly_job_corrects_what_was_changed_behind_the_program(
     session, sessions, account, make_list, make_subscriber, make_account, now, engine, monkeypatch
 ):
     make_account()
-    worker = SimpleNamespace(sessions=sessions, schema=lambda: current(engine))
+    worker = SimpleNamespace(engine=engine, sessions=sessions, schema=lambda: current(engine))
     lst = make_list(account)
     make_subscriber(account, "anna@example.com", lists=(lst,))
     boris = make_subscriber(account, "boris@example.com")
