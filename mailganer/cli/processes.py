@@ -20,7 +20,7 @@ from .parent import die_with_parent
 CHECK_EVERY = 0.2  # seconds between two checks of the children during start and stop
 LONGEST_WAIT = 30.0  # seconds between two checks otherwise: a signal comes when a child dies
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a dead part is restarted; doubles each time
-STEADY = 60.0  # seconds of life after which a part's earlier deaths are forgotten
+STEADY = 10.0  # seconds of life after which earlier deaths are forgotten: the part has served for a while
 PATIENCE = 4.0  # seconds a part has to end by itself before each stronger signal
 LARGEST_LOG = 10 * 1024 * 1024  # bytes; a larger log is renamed at the next start
 NOTED = "MAILGANER_PART"  # environment variable that names the part, for those who inspect the process

@@ -164,3 +164,11 @@ def test_an_idle_tree_sleeps_until_a_part_dies(start):
     assert parent.num_ctx_switches().voluntary - before <= 1
     children(process)[0].kill()
     assert "ended (SIGKILL)" in process.stdout.readline()
+
+
+def test_a_part_that_has_served_for_a_while_is_restarted_at_once() -> None:
+    child = processes._Child(processes.Part("web", ["web"]), None)
+    child.started = 100.0
+    assert [child.put_off(101.0) for _death in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+    child.started = 200.0
+    assert child.put_off(200.1 + processes.STEADY) == processes.FIRST_PAUSE
