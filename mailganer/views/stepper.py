@@ -25,7 +25,7 @@ class StepperStep:
     name: str
     title: str
     href: str
-    state: str  # done, missing, problem, todo
+    state: str  # done, ready, missing, problem, todo
     note: str = ""
 
 
@@ -190,9 +190,10 @@ def _email_state(campaign: Campaign, readiness: Readiness) -> str:
 
 
 def _check_step(request: Request, campaign: Campaign, readiness: Readiness) -> StepperStep:
-    """There is nothing to check while recipients, the sender or the email are missing.
+    """Return the step; there is nothing to check while recipients, the sender or the email are missing.
 
     Only blocking problems are counted: every page of a draft knows them, while warnings need the whole check.
+    So the step is never marked as done: there may be warnings.
     """
     is_missing = "missing" in (_recipients_state(readiness), _email_state(campaign, readiness))
     number, words = len(readiness.codes), ""
@@ -202,7 +203,7 @@ def _check_step(request: Request, campaign: Campaign, readiness: Readiness) -> S
         state = "problem"
         words = request.localizer.counted(ngettext("${number} problem", "${number} problems"), number)
     else:
-        state = "done"
+        state, words = "ready", request.translate(_("No problems"))
     return _step(request, "check", _("Check"), state, words)
 
 

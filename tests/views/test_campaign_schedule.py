@@ -107,6 +107,21 @@ def test_the_number_of_findings_is_the_same_on_every_page(anna, draft, session):
     assert len({" ".join(page.html.find(id="step-check").text.split()) for page in pages}) == 1
 
 
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("en", "3 CheckNo problems can be sent"), ("ru", "3 ПроверкаОшибок нет можно отправлять")],
+)
+def test_no_check_is_marked_as_done_beside_its_warnings(anna, draft, session, language, words):
+    draft.subject = "*|FNAME|*, news"
+    session.commit()
+    page = anna.get(f"/campaigns/{draft.id}/check", {"lang": language})
+    assert page.html.select(".verdict-wait")
+    step = page.html.find(id="step-check")
+    assert "step-ready" in step["class"]
+    assert " ".join(step.text.split()) == words
+    assert step.svg is None
+
+
 def test_a_scheduled_campaign_can_become_a_draft_again(anna, draft, session, again):
     draft.status, draft.send_at = CampaignStatus.scheduled, utcnow() + timedelta(days=1)
     session.commit()

@@ -159,7 +159,7 @@ def test_everything_around_the_email_follows_a_save_without_a_reload(email_page,
     expect(page.get_by_role("link", name="Choose a template")).to_be_visible()
 
     check = page.locator("#step-check")
-    expect(check).to_have_class(re.compile("step-done"))
+    expect(check).to_have_class(re.compile("step-ready"))
     page.fill("#html", "<p>Hello {{ frist_name }}</p>")
     expect(step).to_have_class(re.compile("step-problem"))
     expect(check).to_have_class(re.compile("step-problem"))
@@ -172,7 +172,7 @@ def test_everything_around_the_email_follows_a_save_without_a_reload(email_page,
     page.locator("#go-on").focus()
     page.fill("#html", "<p>Hello</p>")
     expect(step).to_have_class(re.compile("step-done"))
-    expect(check).to_have_class(re.compile("step-done"))
+    expect(check).to_have_class(re.compile("step-ready"))
 
 
 def test_the_steps_follow_a_choice_of_recipients_and_of_a_time_without_a_reload(email_page):
@@ -180,9 +180,9 @@ def test_the_steps_follow_a_choice_of_recipients_and_of_a_time_without_a_reload(
     people, check, when = (page.locator(f"#step-{name}") for name in ("target", "check", "when"))
     # A busy process that reads emails makes the step "todo" until the next page: not what is tested here.
     expect(page.frame_locator("#email-frame").locator("body")).to_contain_text("Dear Ольга")
-    wait_until(lambda: page.reload() and "step-done" in check.get_attribute("class"), what="the check")
+    wait_until(lambda: page.reload() and "step-ready" in check.get_attribute("class"), what="the check")
     page.goto(page.url.replace("/email", "/target"))
-    expect(check).to_have_class(re.compile("step-done"))
+    expect(check).to_have_class(re.compile("step-ready"))
     page.locator("label:has([name=list])").click()
     expect(people).to_have_class(re.compile("step-missing"))
     expect(check).to_have_class(re.compile("step-todo"))
