@@ -14,11 +14,12 @@ from typing import Any, Literal
 
 from babel import dates, numbers
 from babel.support import Translations
-from translationstring import Pluralizer, TranslationString
+from translationstring import Pluralizer, TranslationString, dugettext_policy, dungettext_policy
 from translationstring import Translator as text_translator
 
 from . import languages
 from .languages import SOURCE_LANGUAGE, Language, language_of
+from .line_breaks import unbroken_text, unbroken_variables
 from .localized_text import LocalizedText
 from .sentences import Forms
 from .time_zones import time_zone
@@ -31,7 +32,7 @@ RECENT = timedelta(days=6)  # beyond this, a date is clearer than a number of da
 class Translator:
     """Formats texts and values in one language and time zone.
 
-    On a page, ``unbroken`` joins the parts of a date with no-break spaces.
+    On a page, ``unbroken`` joins the parts of a date, and short words to the next one, with no-break spaces.
     """
 
     def __init__(self, language: Language, timezone: tzinfo = UTC, *, unbroken: bool = False) -> None:
@@ -39,7 +40,7 @@ class Translator:
         self.timezone = timezone
         self._locale = language.locale
         self._unbroken = unbroken
-        self._texts, self._plurals = _catalogue(language)
+        self._texts, self._plurals = _catalogue(language, unbroken)
 
     # --- texts
 
@@ -78,12 +79,14 @@ class Translator:
         return self.pluralize(*forms, number, domain=DOMAIN, mapping={"number": self.number(number)})
 
     def value_in_sentence(self, value: Any) -> Any:
-        """Translate a text and format a datetime; return any other value unchanged."""
+        """Translate a text and format a datetime; return any other value as it is shown."""
         if isinstance(value, LocalizedText):
             return value.in_language(self.language.code)
         if isinstance(value, datetime):
             return self.sentence_datetime(value)
-        return self.translate(value) if isinstance(value, TranslationString) else value
+        if isinstance(value, TranslationString):
+            return self.translate(value)
+        return unbroken_variables(value) if self._unbroken and isinstance(value, str) else value
 
     # --- numbers
 
@@ -200,7 +203,17 @@ def _with_mapping(text: TranslationString, mapping: Mapping[str, Any] | None) ->
 
 
 @lru_cache(maxsize=32)
-def _catalogue(language: Language) -> tuple[Any, Any]:
+def _catalogue(language: Language, unbroken: bool) -> tuple[Any, Any]:
     """Return functions that look up a text and a plural sentence."""
     found = Translations.load(languages.CATALOGUES, [language.code], DOMAIN)
-    return text_translator(found), Pluralizer(found)
+    if not unbroken:
+        return text_translator(found), Pluralizer(found)
+    return text_translator(found, policy=_unbroken_text), Pluralizer(found, policy=_unbroken_plural)
+
+
+def _unbroken_text(*asked: Any) -> str:
+    return unbroken_text(str(dugettext_policy(*asked)))
+
+
+def _unbroken_plural(*asked: Any) -> str:
+    return unbroken_text(str(dungettext_policy(*asked)))

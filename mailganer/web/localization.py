@@ -24,6 +24,7 @@ from ..i18n.languages import SOURCE_LANGUAGE, is_language, language_codes, langu
 from ..i18n.localized_text import LocalizedText
 from ..i18n.time_zones import time_zone, time_zone_name
 from ..i18n.translator import RECENT, Translator, translator
+from .security_policy import is_api
 
 _LONG_ADDRESS = re.compile(r"(?=\S{31})\S+@\S+")  # shorter addresses fit into every column
 _SHORT_WORD = re.compile(r"(?<![^\s«„“(])([^\W\d_]) (?=\S)")  # such as "a", "с" or "в"
@@ -72,8 +73,12 @@ def timezone_of(request: Request) -> tzinfo:
 
 
 def translator_of(request: Request) -> Translator:
-    """Return the translator for the request's language, which a view may change, and time zone."""
-    return translator(request.locale_name, request.timezone, unbroken=True)
+    """Return the translator for the request's language, which a view may change, and time zone.
+
+    Programs and downloaded files get plain spaces, pages also no-break spaces.
+    """
+    is_page = not is_api(request) and not request.path.endswith(".csv")
+    return translator(request.locale_name, request.timezone, unbroken=is_page)
 
 
 def translate(request: Request, message: str) -> str:

@@ -242,7 +242,7 @@ def test_a_page_speaks_the_language_the_browser_asks_for(app: Any) -> None:
 
 @one_database
 @pytest.mark.parametrize(
-    ("locale", "words"), [("en", "about 90 emails a minute"), ("ru", "примерно 90 писем в минуту")]
+    ("locale", "words"), [("en", "about 90 emails a minute"), ("ru", "примерно 90 писем в\xa0минуту")]
 )
 def test_a_slowed_sender_says_that_its_server_asked_for_it(
     anna: Any, sender: Sender, session: Session, locale: str, words: str
