@@ -12,7 +12,7 @@ from ..backends import Backend, Registry, new_mailbox, normalise_email, require_
 from ..db import utcnow
 from ..errors import InputError, _
 from ..models import Sender, owned
-from ..quota.usage import sender_usage
+from ..quota.plan_and_sender_usage import sender_usage
 from .paging import newest_first, page
 from .serializers import Shape, sender_shape
 from .view import api_view

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .operators import is_operator
 from .payments import take_payment
-from .plan_limits import (
+from .current_plan import (
     PlanUsage,
     plan_of,
     plan_quota,

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from ..errors import Conflict, MailganerError, SettingsError, _
 from ..models import Account
 from ..settings import Plan, Settings
-from .plan_limits import plan_of, plan_runs_until
+from .current_plan import plan_of, plan_runs_until
 
 GROUP = "mailganer.payments"
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from ..models import Campaign
-from ..quota.usage import minute_of, usage_between
+from ..quota.plan_and_sender_usage import minute_of, usage_between
 from .counts import Counts
 
 LOOKED_BACK = 3  # minutes: long enough to be steady, short enough to be current

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from ..models import Account, Base, Sender, SentPerMinute, Usage
-from .usage import QuotaUsage, SenderUsage, frees_at, minute_of, sender_quota, usage_by_sender
+from .plan_and_sender_usage import QuotaUsage, SenderUsage, frees_at, minute_of, sender_quota, usage_by_sender
 
 __all__ = [
     "FREE",

@@ -14,7 +14,7 @@ from mailganer.backends import Backend
 from mailganer.db import utcnow
 from mailganer.errors import BackendError, Conflict, InputError, Throttled, _
 from mailganer.models import Sender, owned
-from mailganer.quota.usage import QuotaUsage, sender_quota
+from mailganer.quota.plan_and_sender_usage import QuotaUsage, sender_quota
 
 from ..web.decorators import view_config
 from .forms import Form, WholeNumberField, with_errors

@@ -12,7 +12,7 @@ from mailganer.accounts import sender_limits
 from mailganer.backends import Registry
 from mailganer.errors import MailganerError
 from mailganer.models import Batch, CampaignCounter, Sender
-from mailganer.quota.usage import recent_usage
+from mailganer.quota.plan_and_sender_usage import recent_usage
 
 SETTLED = ("sent", "failed", "in_doubt", "skipped", "bounced")
 RATE_OVER = 5  # minutes

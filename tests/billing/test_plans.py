@@ -19,7 +19,7 @@ from mailganer.billing.vouchers import VoucherProvider, normalised
 from mailganer.errors import Conflict, InputError, LimitReached, SettingsError
 from mailganer.models import Account, SubscriberStatus, Voucher
 from mailganer.models import Usage as UsageRow
-from mailganer.quota.usage import account_usage
+from mailganer.quota.plan_and_sender_usage import account_usage
 
 
 def left(session, sender, moment, emails):

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from mailganer.backends import Limits, Message, Outcome, Receipt
 from mailganer.models import CampaignStatus, SenderStatus, Usage
-from mailganer.quota.usage import account_usage, sender_usage
+from mailganer.quota.plan_and_sender_usage import account_usage, sender_usage
 from mailganer.sending.scheduler.plan import plan
 from mailganer.sending.scheduler.tick import tick
 from mailganer.sending.worker.lane import LaneRunner

@@ -12,7 +12,7 @@ from mailganer.db import utcnow
 from mailganer.errors import LoginRefused, _
 from mailganer.i18n.sentences import with_reply
 from mailganer.models import CampaignStatus, Delivery, DeliveryStatus, SenderStatus, Usage
-from mailganer.quota.usage import minute_of
+from mailganer.quota.plan_and_sender_usage import minute_of
 from mailganer.rendering.render_budget import LONG_TEXTS
 from mailganer.views.progress import SendingProgress
 from tests.support.forms import submit

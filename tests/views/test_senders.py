@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from mailganer.accounts import delete_sender
 from mailganer.errors import _
 from mailganer.models import Account, CampaignStatus, Sender, SenderStatus, Usage
-from mailganer.quota.usage import minute_of
+from mailganer.quota.plan_and_sender_usage import minute_of
 
 from ..support.factories import Factory
 from ..support.smtp import SMTPServer

@@ -17,7 +17,7 @@ from mailganer.billing import PaymentProvider, Redirect
 from mailganer.db import utcnow
 from mailganer.errors import Busy, Throttled, Unreachable
 from mailganer.models import Account, Sender
-from mailganer.quota.usage import sender_usage
+from mailganer.quota.plan_and_sender_usage import sender_usage
 from mailganer.web import OutsideCalls
 from mailganer.web.outside_calls import MOST_CALLS, MOST_STRANGERS_WAITING, PER_NETWORK
 from tests.support.factories import Factory

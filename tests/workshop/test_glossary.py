@@ -25,7 +25,7 @@ sample_subscribers sandbox sandbox_operations scanner_detection schedule schedul
 security_policy send senders sending sending_metrics sentences serializers serve server session sessions
 setting_errors setting_fields settings sign_in smtp smtp_pipeline state_changes statistics status_badges
 statuses subject_lines subscribers tasks template templates test_email testing text_spacing text_to_html
-throughput time_zones tracking translator types undo unknown_names unsubscribing usage user_agents
+throughput time_zones tracking translator types undo unknown_names unsubscribing user_agents
 validation_errors variables view views voucher vouchers web web_addresses web_sessions worker_process
 wrappers writing wsgi
 """

@@ -8,7 +8,7 @@ from ...accounts import day_limit
 from ...billing import plan_quota
 from ...campaigns.sending_hours import Hours
 from ...models import Batch, BatchState, Delay, DelayCause, Delivery, DeliveryStatus, Sender, SenderStatus
-from ...quota.usage import sender_quota
+from ...quota.plan_and_sender_usage import sender_quota
 from ..explanation_steps import ExplanationCode, ExplanationStep
 from .context import ExplanationContext
 

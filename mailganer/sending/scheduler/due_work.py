@@ -27,7 +27,7 @@ from ...models import (
     campaign_sender,
 )
 from ...periodic_jobs import TaskCall
-from ...quota.usage import account_quota
+from ...quota.plan_and_sender_usage import account_quota
 from ..context import SendingContext
 from ..worker.lane import lanes_of
 from ..worker.window_planner import SHORT_WAIT

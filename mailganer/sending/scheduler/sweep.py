@@ -21,7 +21,7 @@ from ...ledger import DeliveryChange
 from ...ledger.resolve_in_doubt import prove_seen
 from ...models import Batch, BatchState, Delivery, DeliveryStatus, Lane, Reason, Sender, Window
 from ...quota import reservations
-from ...quota.usage import minute_of
+from ...quota.plan_and_sender_usage import minute_of
 from ..context import SendingContext
 from ..worker import journal
 from ..worker.journal import JournalEntry, LeftoverJournal

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from ...ledger import Claim, Recipient
 from ...models import Batch, BatchState, Delivery, DeliveryStatus, SentPerMinute
-from ...quota.usage import minute_of
+from ...quota.plan_and_sender_usage import minute_of
 from . import sender_queue
 
 

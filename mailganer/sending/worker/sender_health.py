@@ -18,7 +18,7 @@ from ...ledger import OpenWindow
 from ...models import Delivery, Sender, Subscriber, SubscriberStatus
 from ...monotonic import elapsed
 from ...quota import reservations
-from ...quota.usage import sender_quota
+from ...quota.plan_and_sender_usage import sender_quota
 from . import pace, pausing
 from .backoff import requested_delay
 from .campaign_health import CampaignHealth

@@ -19,7 +19,7 @@ from ...i18n.sentences import sentence_of
 from ...ledger import Claim, OpenWindow, RecipientSelection
 from ...models import Account, Campaign, CampaignStatus, Sender, SenderStatus, delays
 from ...quota import reservations
-from ...quota.usage import minute_of, newest_minute
+from ...quota.plan_and_sender_usage import minute_of, newest_minute
 from ..context import SendingContext
 from . import pausing, sender_queue
 from .account_queue import account_shares

@@ -11,7 +11,7 @@ from ...db import DATABASE, OUT_OF_REACH, trouble_of
 from ...ledger import OpenWindow, SettleResult
 from ...monotonic import elapsed
 from ...quota import reservations
-from ...quota.usage import minute_of
+from ...quota.plan_and_sender_usage import minute_of
 from ..context import SendingContext
 from ..scheduler.restore_detector import restored_message
 from . import pausing, sender_queue

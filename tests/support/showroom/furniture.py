@@ -35,7 +35,7 @@ from mailganer.models import (
     first_delivery_id,
 )
 from mailganer.quota.rolling_counter import RollingCounter
-from mailganer.quota.usage import frees_at, minute_of
+from mailganer.quota.plan_and_sender_usage import frees_at, minute_of
 from mailganer.rendering.render_budget import LONG_TEXTS
 from mailganer.sending.scheduler.plan import start_due
 from mailganer.sending.worker.pausing import pause_campaign_with_reason

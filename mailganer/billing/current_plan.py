@@ -1,6 +1,6 @@
-"""Plan limits: the current plan, its usage, and room for more subscribers.
+"""The current plan of an account, and its room for more subscribers.
 
-Emails are counted by ``quota``.
+Emails are counted in ``quota.plan_and_sender_usage``.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from ..errors import LimitReached, _
 from ..models import Account, SubscriberStatus
-from ..quota.usage import QuotaUsage, account_quota, account_usage
+from ..quota.plan_and_sender_usage import QuotaUsage, account_quota, account_usage
 from ..settings import NO_LIMITS, Plan, Settings
 from ..subscriber_counts import account_counts
 from .operators import is_operator
