@@ -268,7 +268,8 @@ def limit_sender(
 def sender_limits(sender: Sender, registry: Registry) -> Limits:
     """Return the limits of a sender: its own or the backend's, never above what its server accepts.
 
-    ``per_day`` counts emails in any 24 hours. For the number used, see ``quota.plan_and_sender_usage.sender_quota``.
+    ``per_day`` counts emails in any 24 hours. For the number used, see
+    ``quota.plan_and_sender_usage``.
     """
     usual = _usual_limits(sender, registry)
     own = usual.per_day if sender.per_day is None else sender.per_day

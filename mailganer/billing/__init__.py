@@ -6,8 +6,6 @@ and ``billing/vouchers.py`` is the built-in provider.
 
 from typing import TYPE_CHECKING
 
-from .operators import is_operator
-from .payments import take_payment
 from .current_plan import (
     PlanUsage,
     plan_of,
@@ -17,6 +15,8 @@ from .current_plan import (
     subscriber_room,
     usage,
 )
+from .operators import is_operator
+from .payments import take_payment
 from .providers import (
     InvalidSignature,
     PaymentField,

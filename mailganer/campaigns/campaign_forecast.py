@@ -23,8 +23,8 @@ from ..models import (
     campaign_list,
     campaign_sender,
 )
-from ..quota.rolling_counter import RollingCounter
 from ..quota.plan_and_sender_usage import account_minutes, minute_of, oldest_counted, sender_minutes
+from ..quota.rolling_counter import RollingCounter
 from ..settings import Settings
 from .actuals import planned_emails
 from .forecast import MINUTE, Forecast

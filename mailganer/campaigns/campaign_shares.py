@@ -107,6 +107,6 @@ def order_campaigns(
     ]
 
 
-def floor_after(campaigns: Sequence[CampaignShare], campaign_id: int, emails: int) -> int:
+def lowest_count_after(campaigns: Sequence[CampaignShare], campaign_id: int, emails: int) -> int:
     """Return the sender's floor after ``campaign_id`` got ``emails``: the lowest ``had``."""
     return min(campaign.had + emails * (campaign.campaign_id == campaign_id) for campaign in campaigns)

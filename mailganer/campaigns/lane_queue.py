@@ -28,14 +28,14 @@ class LaneQueue:
         self.campaigns = [each for each in active if number in each.had and each.left]
         for each in self.campaigns:
             each.had[number] = max(each.had[number], floor)
-        self.reckon()
+        self.recount()
 
-    def reckon(self) -> None:
+    def recount(self) -> None:
         """Count the waiting recipients again."""
         self.left = sum(each.left for each in self.campaigns)
-        self.until_done = self.until_ours_are_done() if self.ours in self.campaigns else self.left
+        self.until_done = self.emails_until_ours_are_sent() if self.ours in self.campaigns else self.left
 
-    def until_ours_are_done(self, *, count_equals: bool = False) -> int:
+    def emails_until_ours_are_sent(self, *, count_equals: bool = False) -> int:
         """Return how many emails are sent until then.
 
         With ``count_equals`` those of campaigns at the same level are included.
@@ -48,7 +48,7 @@ class LaneQueue:
         """Return each campaign's part of the emails. ``taken`` is what they send through other lanes."""
         return shares(emails, [_share(each, self.number, taken.get(id(each), 0)) for each in self.campaigns])
 
-    def give(self, parts: Sequence[int]) -> None:
+    def record_shares(self, parts: Sequence[int]) -> None:
         """Record what each campaign has had, and the sender's new floor."""
         number, alone = self.number, len(self.campaigns) == 1
         for campaign, part in zip(self.campaigns, parts, strict=True):

@@ -171,7 +171,7 @@ class LaneSimulation:
             queue.begins = max(self.starts_at, datetime_of(self.minute))
         if queue.sent + emails * minutes > queue.until_done - 1 and self.ours in queue.campaigns:
             # In the last minute, count only the emails until ours is done.
-            number = queue.until_ours_are_done(count_equals=True) - queue.sent - emails * (minutes - 1)
+            number = queue.emails_until_ours_are_sent(count_equals=True) - queue.sent - emails * (minutes - 1)
             emails, queue.sent = min(emails, max(1, number)), queue.sent + emails * minutes
         else:
             queue.sent += emails * minutes
@@ -190,14 +190,14 @@ class LaneSimulation:
             for campaign, part in zip(queue.campaigns, parts, strict=True):
                 if campaign is self.ours:
                     self.note(queue, part)
-            queue.give(parts)
+            queue.record_shares(parts)
         if any(not campaign.left for queue in self.queues for campaign in queue.campaigns):
             self.agenda.active = [each for each in self.agenda.active if each.left]
             for queue in self.queues:
                 queue.fill(self.agenda.active)
         else:
             for queue in self.queues:
-                queue.reckon()
+                queue.recount()
 
     def note(self, queue: LaneQueue, emails: int) -> None:
         """Record emails of our campaign."""
@@ -208,7 +208,7 @@ class LaneSimulation:
 
     def jump(self) -> bool:
         """Skip to the first minute in which an email may be sent. Return False when there is none."""
-        changes_at, found = self.agenda.changes_at, self.first_waking()
+        changes_at, found = self.agenda.changes_at, self.next_wake_up()
         if found is None:
             self.minute = changes_at
             return changes_at <= self.last_minute
@@ -219,7 +219,7 @@ class LaneSimulation:
         self.minute = min(until, changes_at)
         return True
 
-    def first_waking(self) -> tuple[int, Wait, str, int | None] | None:
+    def next_wake_up(self) -> tuple[int, Wait, str, int | None] | None:
         able = [queue.lane for queue in self.queues if queue.campaigns]
         found = [each for lane in able if (each := _wakes(lane, self.plan, self.minute))]
         return min(found, key=lambda each: each[0], default=None)

@@ -18,8 +18,8 @@ from ..db import without_transaction
 from ..errors import Conflict, InputError, LimitReached, _
 from ..i18n.footer_loader import footer_texts
 from ..models import Campaign, Sender, SenderStatus, Subscriber
-from ..quota.reservations import lock, reserve
 from ..quota.plan_and_sender_usage import QuotaUsage, account_quota, sender_quota
+from ..quota.reservations import lock, reserve
 from ..settings import Settings
 from ..vault import Vault
 from .frozen_emails import compile_to_send

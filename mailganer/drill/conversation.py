@@ -96,19 +96,19 @@ class Conversation:
             time.sleep(self.faults.delay)
         if self.server.is_over_limit():
             self._refuse("mail", DAILY_LIMIT)
-        elif self._goes_well("mail", "250 2.1.0 Ok"):
+        elif self._succeeds("mail", "250 2.1.0 Ok"):
             self.sender, self.recipient = _address(rest), ""
 
     def do_rcpt(self, rest: str) -> None:
         if not self.sender:
             self._say("503 5.5.1 MAIL first")
-        elif self._goes_well("rcpt", "250 2.1.5 Ok"):
+        elif self._succeeds("rcpt", "250 2.1.5 Ok"):
             self.recipient = _address(rest)
 
     def do_data(self, rest: str) -> None:
         if not self.recipient:
             self._say("554 5.5.1 No valid recipients")
-        elif self._goes_well("data", "354 Go ahead"):
+        elif self._succeeds("data", "354 Go ahead"):
             if self.faults.cut_at == "content":
                 self.input.more()
                 self._cut("content")
@@ -151,7 +151,7 @@ class Conversation:
             if self.faults.cut_at == "answered":
                 self._cut("answered")
 
-    def _goes_well(self, stage: str, right: str) -> bool:
+    def _succeeds(self, stage: str, right: str) -> bool:
         """Return whether the right answer was given."""
         if self.faults.cut_at == stage:
             self._cut(stage)

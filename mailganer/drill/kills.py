@@ -23,7 +23,7 @@ WEIGHTS = (5, 3, 2, 1)
 
 
 @dataclass
-class Damage:
+class KillRecord:
     """What has been broken on purpose."""
 
     kills: Counter[str] = field(default_factory=Counter)
@@ -36,14 +36,14 @@ class PartKiller:
 
     def __init__(self, tree: ProcessTree, settings: Settings, chance: Random) -> None:
         self._tree, self._settings, self._chance = tree, settings, chance
-        self.damage = Damage()
+        self.record = KillRecord()
 
     def kill_one(self) -> None:
         """Kill a part chosen at random, and start it again."""
         time.sleep(self._chance.uniform(0, 0.2))
         # Always kill the worker first: with few kills this is the one that matters most.
-        part = self._chance.choices(PARTS, WEIGHTS)[0] if self.damage.kills else "worker"
-        self.damage.kills[part] += 1
+        part = self._chance.choices(PARTS, WEIGHTS)[0] if self.record.kills else "worker"
+        self.record.kills[part] += 1
         if part == "child":
             self._kill_child()
             return
@@ -54,7 +54,7 @@ class PartKiller:
             _wait(lambda: all(map(journal.is_abandoned, self._settings.journals.glob("*.journal"))))
             self._count_handed()
         if part == "broker" and self._chance.random() < 0.5:
-            self.damage.kills["broker, and what it knew"] += 1
+            self.record.kills["broker, and what it knew"] += 1
             shutil.rmtree(broker.folder(self._settings), ignore_errors=True)
             broker.folder(self._settings).mkdir(parents=True)
         time.sleep(self._chance.uniform(0, 1))
@@ -82,10 +82,10 @@ class PartKiller:
         """Count emails without an answer in the journals of the processes that were just killed."""
         for path in self._settings.journals.glob("*.journal"):
             remains = journal.read(path)
-            if remains is None or not remains.abandoned or path.name in self.damage.journals:
+            if remains is None or not remains.abandoned or path.name in self.record.journals:
                 continue
-            self.damage.journals.add(path.name)
-            self.damage.handed += sum(note.state == journal.HANDED for note in remains.notes)
+            self.record.journals.add(path.name)
+            self.record.handed += sum(note.state == journal.HANDED for note in remains.notes)
 
 
 def _children(pid: int) -> Sequence[int]:

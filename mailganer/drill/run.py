@@ -139,10 +139,10 @@ class _Drill:
         finally:
             self._context.engine.dispose()
         record = read_record(self._post)
-        allowed = Allowed(self._killer.damage.handed, record.dropped * DEPTH)
+        allowed = Allowed(self._killer.record.handed, record.dropped * DEPTH)
         return DrillOutcome(
             findings=judge(addresses, rows, record.taken, allowed),
-            kills=self._killer.damage.kills,
+            kills=self._killer.record.kills,
             drops=record.dropped,
             refusals=record.refusals or Counter(),
             seconds=time.monotonic() - begun,
@@ -167,7 +167,7 @@ class _Drill:
                 moved, settled = (now if found != settled else moved), found
                 self._watch(
                     DrillSnapshot(
-                        self._options.recipients, settled, sum(self._killer.damage.kills.values()), doing
+                        self._options.recipients, settled, sum(self._killer.record.kills.values()), doing
                     )
                 )
                 if finished or now - moved > STUCK_AFTER:

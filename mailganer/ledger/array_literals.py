@@ -1,4 +1,4 @@
-"""Parameters of bulk statements on PostgreSQL: arrays as text, unnested into the columns of a table.
+"""Parameters of bulk statements on PostgreSQL: arrays as text, unnest_arrays into the columns of a table.
 
 The driver takes ten times as long to send a list.
 """
@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ARRAY, TableValuedAlias, Text, bindparam, cast, column, func
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["array_literal", "unnested"]
+__all__ = ["array_literal", "unnest_arrays"]
 
 
 def array_literal(values: Iterable[object]) -> str:
@@ -17,7 +17,7 @@ def array_literal(values: Iterable[object]) -> str:
     return "{" + ",".join(["NULL" if each is None else str(each) for each in values]) + "}"
 
 
-def unnested(_prefix: str = "b", /, **types: TypeEngine[Any]) -> TableValuedAlias:
+def unnest_arrays(_prefix: str = "b", /, **types: TypeEngine[Any]) -> TableValuedAlias:
     """Return arrays written by :func:`array_literal` as a table; parameter ``b_NAME`` is column ``NAME``.
 
     Tables in one statement need different prefixes.

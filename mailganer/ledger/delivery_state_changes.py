@@ -26,7 +26,7 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 
 from ..models import Batch, Delivery, DeliveryStatus, Reason, Subscriber, Window
-from ..models.meta import UTCDateTime, Words, keep_sentence
+from ..models.meta import EnumText, UTCDateTime, keep_sentence
 
 
 class DeliveryChange(NamedTuple):
@@ -184,7 +184,9 @@ _VALUES = (
 
 _UPDATE_BY_ARRAYS = (
     update(_TABLE)
-    .where(_TABLE.c.id == _VALUES.c.id, _TABLE.c.status == bindparam("source", type_=Words(DeliveryStatus)))
+    .where(
+        _TABLE.c.id == _VALUES.c.id, _TABLE.c.status == bindparam("source", type_=EnumText(DeliveryStatus))
+    )
     .values(
         status=_VALUES.c.status,
         reason=_VALUES.c.reason,

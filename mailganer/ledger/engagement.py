@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 from ..models import Delivery
 from ..models.delivery import erased_key
-from .array_literals import array_literal, unnested
+from .array_literals import array_literal, unnest_arrays
 
 __all__ = [
     "COUNTS_BY_ARRAYS",
@@ -143,7 +143,7 @@ class _Update:
     def __init__(self, *names: str) -> None:
         self._names = names
         types: dict[str, TypeEngine[Any]] = {name: _TYPES[name] for name in names}
-        changes = unnested(id=BigInteger(), **types)
+        changes = unnest_arrays(id=BigInteger(), **types)
         self.by_arrays = (
             update(_DELIVERY)
             .where(_DELIVERY.c.id == changes.c.id)

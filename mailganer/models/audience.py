@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from .meta import Base, BigId, ByteOrdered, Json, JsonOrNull, UTCDateTime, Words, metadata
+from .meta import Base, BigId, ByteOrdered, EnumText, Json, JsonOrNull, UTCDateTime, metadata
 
 
 class SubscriberStatus(StrEnum):
@@ -78,7 +78,9 @@ class Subscriber(Base):
     birthday: Mapped[date | None] = mapped_column(Date)  # in the year 1604 when only day and month are known
     # By slug; values are text, except those set through the API.
     fields: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    status: Mapped[SubscriberStatus] = mapped_column(Words(SubscriberStatus), default=SubscriberStatus.active)
+    status: Mapped[SubscriberStatus] = mapped_column(
+        EnumText(SubscriberStatus), default=SubscriberStatus.active
+    )
     status_at: Mapped[datetime | None]  # when the status last changed
     status_reason: Mapped[str] = mapped_column(String(200), default="")
     created_at: Mapped[datetime]
@@ -115,7 +117,7 @@ class SubscriberCount(Base):
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
     # Without a foreign key: an unsubscribe would fail while a list of the subscriber is being deleted.
     list_id: Mapped[int | None] = mapped_column(BigInteger)
-    status: Mapped[SubscriberStatus] = mapped_column(Words(SubscriberStatus))
+    status: Mapped[SubscriberStatus] = mapped_column(EnumText(SubscriberStatus))
     number: Mapped[int] = mapped_column(BigInteger)  # negative: subscribers fewer
     # A random number: the sum of those of a list or an account is its version, which every change changes.
     stamp: Mapped[int] = mapped_column(BigInteger, default=_stamp)
@@ -132,7 +134,7 @@ class Suppression(Base):
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), primary_key=True)
     # Of email_key, under the account's key.
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
-    status: Mapped[SubscriberStatus] = mapped_column(Words(SubscriberStatus))
+    status: Mapped[SubscriberStatus] = mapped_column(EnumText(SubscriberStatus))
     reason: Mapped[str] = mapped_column(String(200), default="")
     created_at: Mapped[datetime]
 
@@ -166,7 +168,7 @@ class Import(Base):
     # Column number (text) -> field, or "" to skip the column.
     mapping: Mapped[dict[str, Any]] = mapped_column(default=dict)
     apply: Mapped[bool] = mapped_column(default=True)  # continue without the user when read
-    status: Mapped[ImportStatus] = mapped_column(Words(ImportStatus), default=ImportStatus.reading)
+    status: Mapped[ImportStatus] = mapped_column(EnumText(ImportStatus), default=ImportStatus.reading)
     error: Mapped[str | None] = mapped_column(Text)
     start: Mapped[int] = mapped_column(BigInteger, default=0)  # byte offset of the first subscriber's row
     first_record: Mapped[int] = mapped_column(default=0)  # number of the row before it: 1 for the header

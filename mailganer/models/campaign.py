@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from ..errors import Conflict, _
 from .account import Account
 from .audience import SubscriberList
-from .meta import Base, BigId, JsonOrNull, Sentence, Words, metadata
+from .meta import Base, BigId, EnumText, JsonOrNull, Sentence, metadata
 from .sender import Sender
 
 
@@ -66,7 +66,7 @@ class Campaign(Base):
     track_opens: Mapped[bool] = mapped_column(default=True)
     track_clicks: Mapped[bool] = mapped_column(default=True)
 
-    status: Mapped[CampaignStatus] = mapped_column(Words(CampaignStatus), default=CampaignStatus.draft)
+    status: Mapped[CampaignStatus] = mapped_column(EnumText(CampaignStatus), default=CampaignStatus.draft)
     send_at: Mapped[datetime | None]
     # When "send now" was chosen, kept after the start: until send_at it can be undone.
     pressed_at: Mapped[datetime | None]

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .audience import SubscriberStatus
-from .meta import Base, BigId, Sentence, Token, Words
+from .meta import Base, BigId, EnumText, Sentence, Token
 
 LARGEST_CAMPAIGN = 10_000_000
 
@@ -83,8 +83,8 @@ class Delivery(Base):
     email: Mapped[str] = mapped_column(String(320))
     email_key: Mapped[str] = mapped_column(String(320))
     token: Mapped[bytes] = mapped_column(Token, unique=True)
-    status: Mapped[DeliveryStatus] = mapped_column(Words(DeliveryStatus), default=DeliveryStatus.pending)
-    reason: Mapped[Reason | None] = mapped_column(Words(Reason))
+    status: Mapped[DeliveryStatus] = mapped_column(EnumText(DeliveryStatus), default=DeliveryStatus.pending)
+    reason: Mapped[Reason | None] = mapped_column(EnumText(Reason))
     reply: Mapped[str | None] = mapped_column(Sentence)  # the server's reply, or Mailganer's own sentence
     attempts: Mapped[int] = mapped_column(SmallInteger, default=0)
     first_tried_at: Mapped[datetime | None]  # an email deferred for a day since then has expired
@@ -198,7 +198,7 @@ class Batch(Base):
     number: Mapped[int]
     first_id: Mapped[int] = mapped_column(BigInteger)  # deliveries first_id .. last_id
     last_id: Mapped[int] = mapped_column(BigInteger)
-    state: Mapped[BatchState] = mapped_column(Words(BatchState), default=BatchState.open)
+    state: Mapped[BatchState] = mapped_column(EnumText(BatchState), default=BatchState.open)
     not_before: Mapped[datetime | None]  # the earliest time at which one of its pending rows may be sent
     # The claiming sender.
     sender_id: Mapped[int | None] = mapped_column(ForeignKey("sender.id", ondelete="SET NULL"))
@@ -253,7 +253,7 @@ class Delay(Base):
     sender_id: Mapped[int | None] = mapped_column(ForeignKey("sender.id", ondelete="CASCADE"), index=True)
     campaign_id: Mapped[int | None] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"), index=True)
     account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
-    cause: Mapped[DelayCause] = mapped_column(Words(DelayCause))
+    cause: Mapped[DelayCause] = mapped_column(EnumText(DelayCause))
     since: Mapped[datetime]
     until: Mapped[datetime | None]  # None: not over, or its end was not recorded
 

@@ -44,7 +44,7 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class Words(TypeDecorator[StrEnum]):
+class EnumText(TypeDecorator[StrEnum]):
     """A ``StrEnum`` stored as text: readable in any database tool, cheap to extend."""
 
     impl = String(16)

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from .account import Account
-from .meta import Base, BigId, JsonOrNull, Sentence, Words
+from .meta import Base, BigId, EnumText, JsonOrNull, Sentence
 
 
 class SenderStatus(StrEnum):
@@ -34,7 +34,7 @@ class Sender(Base):
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
     secrets: Mapped[bytes | None] = mapped_column(LargeBinary)  # the secret fields, encrypted by the vault
 
-    status: Mapped[SenderStatus] = mapped_column(Words(SenderStatus), default=SenderStatus.ready)
+    status: Mapped[SenderStatus] = mapped_column(EnumText(SenderStatus), default=SenderStatus.ready)
     sleeps_until: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(Sentence)  # our sentence, then the server's reply
     failures: Mapped[int] = mapped_column(default=0)  # consecutive connection failures

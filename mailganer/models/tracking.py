@@ -6,7 +6,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .meta import Base, BigId, Words
+from .meta import Base, BigId, EnumText
 
 
 class EventKind(StrEnum):
@@ -36,8 +36,8 @@ class Event(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id", ondelete="CASCADE"))
     delivery_id: Mapped[int] = mapped_column(BigInteger)
-    kind: Mapped[EventKind] = mapped_column(Words(EventKind))
-    source: Mapped[EventSource] = mapped_column(Words(EventSource), default=EventSource.person)
+    kind: Mapped[EventKind] = mapped_column(EnumText(EventKind))
+    source: Mapped[EventSource] = mapped_column(EnumText(EventSource), default=EventSource.person)
     link: Mapped[int | None] = mapped_column(SmallInteger)  # number of the link in its email version, from 1
     frozen_email_id: Mapped[int | None] = mapped_column(BigInteger)
     at: Mapped[datetime]

@@ -1,4 +1,4 @@
-"""Usage of plans and senders: how many emails may still be sent in rolling 24 hours, counted in minutes and never exceeded.
+"""Usage of plans and senders: emails sent in rolling 24 hours, counted in minutes and never exceeded.
 
 A minute's emails count until the last of them must be 24 hours old: emails of minute ``m`` are free again
 when minute ``m + 1440`` is over. Workers reserve by these numbers, the forecast simulates them

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .collapsed_lines import has_collapsed_lines
 from .email_facts import EmailFacts, read_facts
 from .encodings import is_quoted_printable
 from .foreign_tags import Tag, foreign_tags
 from .guarded_variables import guarded_names
 from .link_faults import LinkFault
 from .link_report import BrokenLink, LinkReport, report_links
-from .lost_lines import has_lost_lines
 from .preview_size import preview_size
 from .rendered_links import has_recipients_link
 
@@ -25,7 +25,7 @@ class EmailAnalysis:
 
     tags: tuple[tuple[str, Tag], ...] = ()  # placeholders of other products, and the parts they are in
     guarded: frozenset[str] = frozenset()  # variables that leave no gap when they are empty
-    lost_lines: bool = False  # empty lines of the source are not shown
+    collapsed_lines: bool = False  # empty lines of the source are not shown
     quoted_printable: bool = False  # the HTML is the encoded source of an email
     recipients_links: bool = False  # values, or what the template computes, are links of a recipient
     facts: EmailFacts | None = None
@@ -35,7 +35,7 @@ class EmailAnalysis:
         return {
             "tags": [[part, asdict(tag)] for part, tag in self.tags],
             "guarded": sorted(self.guarded),
-            "lost_lines": self.lost_lines,
+            "collapsed_lines": self.collapsed_lines,
             "quoted_printable": self.quoted_printable,
             "recipients_links": self.recipients_links,
             "facts": asdict(self.facts) if self.facts else None,
@@ -47,7 +47,7 @@ class EmailAnalysis:
         return cls(
             tags=tuple((part, Tag(**tag)) for part, tag in kept["tags"]),
             guarded=frozenset(kept["guarded"]),
-            lost_lines=kept["lost_lines"],
+            collapsed_lines=kept["collapsed_lines"],
             quoted_printable=kept["quoted_printable"],
             recipients_links=kept["recipients_links"],
             facts=EmailFacts(**_with_tuples(kept["facts"])) if kept["facts"] else None,
@@ -79,7 +79,7 @@ def analyse(parts: Mapping[str, str], html: str | None, ours: str, *, broken: bo
             for tag in foreign_tags(text, html=part == "html", broken=broken)
         ),
         guarded=guarded_names(sources),
-        lost_lines=has_lost_lines(written),
+        collapsed_lines=has_collapsed_lines(written),
         quoted_printable=is_quoted_printable(written),
         recipients_links=html is not None and has_recipients_link(html, ours),
         facts=read_facts(html, source=written, ours=ours) if html is not None else None,

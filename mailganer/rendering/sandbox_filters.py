@@ -219,12 +219,12 @@ def _divisible(value: Any, by: Any) -> bool:
     return bool(check_size(found) % check_size(divisor) == 0)
 
 
-def _even(value: Any) -> bool:
+def _is_even(value: Any) -> bool:
     return _divisible(value, 2)
 
 
-def _odd(value: Any) -> bool:
-    return not is_missing(value) and not _even(value)
+def _is_odd(value: Any) -> bool:
+    return not is_missing(value) and not _is_even(value)
 
 
 @pass_context
@@ -244,7 +244,7 @@ TESTS: dict[str, Callable[..., Any]] = {
     **{name: charged(_BUILTIN_TESTS[name]) for name in words(_OF_ORDER)},
     **{name: charged(_BUILTIN_TESTS[name]) for name in ("filter", "lower", "test", "upper")},
     "divisibleby": charged(_divisible),
-    "even": charged(_even),
+    "even": charged(_is_even),
     "in": _within,
-    "odd": charged(_odd),
+    "odd": charged(_is_odd),
 }

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 TURN = 30.0  # seconds of a process's turn; then what is left is queued behind the other messages
 SHORTEST_TURN = 5.0  # seconds before a sender's turn can be cut short: opening a connection takes time, too
-LOOK_EVERY = 1.0  # seconds between two checks for waiting work
+CHECK_EVERY = 1.0  # seconds between two checks for waiting work
 NOTE_BEAT_EVERY = 4.0  # seconds; two beats at once are found by heartbeats within six seconds
 LATE_TICK = timedelta(seconds=1.5 * TICK_EVERY)
 JUST_NOW = timedelta(seconds=tick.SOON)
@@ -176,21 +176,21 @@ def _yields(here: SendingContext, work: DueWork, sender_id: int) -> Callable[[],
 
     It also runs ticks that are late: while all processes send, no process takes one from the queue.
     """
-    begun = looked = elapsed()
+    begun = last_check = elapsed()
 
     def yields() -> bool:
-        nonlocal looked
+        nonlocal last_check
         now = elapsed()
-        if now - looked < LOOK_EVERY:
+        if now - last_check < CHECK_EVERY:
             return False
-        looked = now
+        last_check = now
         try:
             if not fits(here.schema()):
                 return True
             _tick_if_late(here)
             if now - begun < SHORTEST_TURN:
-                return work.plans_wait()
-            if work.plans_wait(begun=True):
+                return work.has_unplanned_campaigns()
+            if work.has_unplanned_campaigns(begun=True):
                 return True
             with here.readers() as session:
                 return others_wait(session, here.now(), sender_id)

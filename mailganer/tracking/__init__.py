@@ -9,8 +9,8 @@ from .opens import Opening, record_opens
 from .sent_emails import KnownEmail, email_for, find, link_target, look, read_known, recipient_link, urls_for
 from .sent_versions import SentVersions
 from .unsubscribing import (
-    Leaving,
     UnsubscribePage,
+    UnsubscribeRequest,
     page_of,
     recipient_page,
     resubscribe_by_token,
@@ -25,7 +25,6 @@ __all__ = [
     "Click",
     "GroupWriter",
     "KnownEmail",
-    "Leaving",
     "Numbers",
     "OpenBuffer",
     "Opening",
@@ -33,6 +32,7 @@ __all__ = [
     "OutcomeUnknown",
     "SentVersions",
     "UnsubscribePage",
+    "UnsubscribeRequest",
     "campaign_numbers",
     "click_writer",
     "email_for",

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from ..ledger.array_literals import array_literal, unnested
+from ..ledger.array_literals import array_literal, unnest_arrays
 from ..models import COUNTER_SHARDS, CampaignCounter
 
 
@@ -133,7 +133,7 @@ def _adding(row: Any) -> Any:
 
 # Built once: that takes longer than to execute them.
 _ADD_ROW = _adding(sqlite.insert(_TALLY))
-_ARRAYS = unnested("n", **dict.fromkeys(_COLUMNS, BigInteger()))
+_ARRAYS = unnest_arrays("n", **dict.fromkeys(_COLUMNS, BigInteger()))
 NUMBERS_BY_ARRAYS = _adding(
     postgresql.insert(_TALLY).from_select(_COLUMNS, select(*(_ARRAYS.c[name] for name in _COLUMNS)))
 )

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import Grouping
 
-from ..ledger.array_literals import array_literal, unnested
+from ..ledger.array_literals import array_literal, unnest_arrays
 from ..models import Event, EventKind, EventSource
 from .user_agents import kept
 
@@ -34,7 +34,7 @@ MOST_ROWS = {
 }
 
 
-class Noted(Protocol):
+class EventDelivery(Protocol):
     """A delivery, or an object with the columns of one that an event repeats."""
 
     id: Any
@@ -43,7 +43,7 @@ class Noted(Protocol):
 
 
 def note(
-    email: Noted,
+    email: EventDelivery,
     kind: EventKind,
     source: EventSource,
     count: int,
@@ -98,7 +98,7 @@ def events_as_arrays(notes: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 _EVENT = typing.cast(Table, Event.__table__)
-_ROWS = unnested(
+_ROWS = unnest_arrays(
     "e",
     campaign_id=BigInteger(),
     delivery_id=BigInteger(),

@@ -96,14 +96,16 @@ def unsubscribe_by_token(session: Session, token: str, *, now: datetime) -> Unsu
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class UnsubscribeRequest:
     """A request to unsubscribe."""
 
     token: str
     at: datetime
 
 
-def unsubscribe_together(session: Session, leaving: Sequence[Leaving]) -> list[UnsubscribePage | None]:
+def unsubscribe_together(
+    session: Session, leaving: Sequence[UnsubscribeRequest]
+) -> list[UnsubscribePage | None]:
     """Unsubscribe many recipients as :func:`unsubscribe_by_token` does one.
 
     The answer is None, and nothing is done, for an unknown token and for a recipient who was erased: that

@@ -23,9 +23,9 @@ from mailganer.web import email_response
 
 from ..web.decorators import view_config
 from .email_files import read_email_file
-from .email_frames import broken_email, busy_email, frame_note
 from .email_page import email_page, is_written, recipient_of_preview, recipient_query, saved_email_page
 from .forms import number_of
+from .preview_errors import broken_email, busy_email, frame_note
 from .stepper import campaign_page, next_step, readiness_of, step_url
 
 

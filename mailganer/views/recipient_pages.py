@@ -19,7 +19,14 @@ from mailganer import tracking
 from mailganer.db import OUT_OF_REACH, utcnow, without_transaction
 from mailganer.errors import Busy, Conflict, NotFound, _
 from mailganer.i18n.languages import is_language
-from mailganer.tracking import Click, GroupWriter, Leaving, Outcome, OutcomeUnknown, UnsubscribePage
+from mailganer.tracking import (
+    Click,
+    GroupWriter,
+    Outcome,
+    OutcomeUnknown,
+    UnsubscribePage,
+    UnsubscribeRequest,
+)
 from mailganer.web import PUBLIC, RateLimit, email_response, localization, network
 
 from ..web.clicks import OUTCOME, PRIVATE
@@ -118,12 +125,14 @@ def _keep_prerendered(request: Request, recipient: UnsubscribePage, values: dict
 def unsubscribe(request: Request) -> dict[str, Any]:
     """Unsubscribe, from the page or one-click by the email app (RFC 8058). The body is ignored."""
     with _counting_misses(request):
-        return _page(request, _unsubscribed(request, Leaving(request.matchdict["token"], utcnow())))
+        return _page(
+            request, _unsubscribed(request, UnsubscribeRequest(request.matchdict["token"], utcnow()))
+        )
 
 
-def _unsubscribed(request: Request, leaving: Leaving) -> UnsubscribePage:
+def _unsubscribed(request: Request, leaving: UnsubscribeRequest) -> UnsubscribePage:
     """Unsubscribe together with others; alone who was erased, or is unknown."""
-    writer: GroupWriter[Leaving, UnsubscribePage] = request.registry["unsubscribes"]
+    writer: GroupWriter[UnsubscribeRequest, UnsubscribePage] = request.registry["unsubscribes"]
     outcome = without_transaction(request.dbsession, lambda: writer.wait(leaving))
     _raise_error(outcome)
     if outcome.answer is not None:

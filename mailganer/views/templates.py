@@ -25,9 +25,9 @@ from mailganer.web import email_response
 
 from ..web.decorators import view_config
 from .email_files import read_email_file
-from .email_frames import broken_email, busy_email
 from .email_step import BLANK
 from .forms import Form, number_of
+from .preview_errors import broken_email, busy_email
 
 
 class TemplateForm(Form):

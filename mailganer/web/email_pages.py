@@ -75,7 +75,7 @@ class PageKey(NamedTuple):
         )
 
 
-class Words(NamedTuple):
+class PageValues(NamedTuple):
     """What differs by recipient, as HTML."""
 
     token: str
@@ -85,9 +85,9 @@ class Words(NamedTuple):
 
 
 class PrerenderedPages:
-    """Unsubscribe pages with marks in the places of a recipient's words. Bounded; threads may share it."""
+    """Unsubscribe pages with marks in the places of a recipient's values. Bounded; threads may share it."""
 
-    MARKS = Words(*(f"mark{token_hex(12)}" for _each in Words._fields))
+    MARKS = PageValues(*(f"mark{token_hex(12)}" for _each in PageValues._fields))
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -104,14 +104,14 @@ class PrerenderedPages:
             while len(self._kept) > MOST_PAGES:
                 self._kept.popitem(last=False)
 
-    def fill(self, key: PageKey, words: Words) -> str | None:
-        """Return the page with these words; None if it is not kept."""
+    def fill(self, key: PageKey, values: PageValues) -> str | None:
+        """Return the page with these values; None if it is not kept."""
         with self._lock:
             pieces = self._kept.get(key)
             if pieces is None:
                 return None
             self._kept.move_to_end(key)
-        given = dict(zip(self.MARKS, words, strict=True))
+        given = dict(zip(self.MARKS, values, strict=True))
         return "".join([given.get(piece, piece) for piece in pieces])
 
 
@@ -157,13 +157,13 @@ class EmailPagesFirst:
             return False
         environ[_BEGUN] = perf_counter()
 
-        def looked(outcome: Outcome[KnownEmail]) -> None:
+        def answered(outcome: Outcome[KnownEmail]) -> None:
             environ[_KNOWN] = outcome
             answer = outcome.answer
             prompt = kind == "u" and answer is not None and self._is_prerendered(answer, environ)
             done(prompt)
 
-        return self._looks.submit(token, looked, wake)
+        return self._looks.submit(token, answered, wake)
 
     def _known(self, environ: "WSGIEnvironment") -> tuple[str, KnownEmail | None]:
         kind, token = _address(environ)
@@ -178,13 +178,13 @@ class EmailPagesFirst:
         page, key = page_of(known), _key(known, environ)
         if page is None or key is None:
             return None
-        words = Words(
+        values = PageValues(
             token_text(known.token),
             str(escape(page.address)),
             _date(page.since, key.language),
             _date(page.sent_at, key.language),
         )
-        return self._pages.fill(key, words)
+        return self._pages.fill(key, values)
 
     def _is_prerendered(self, known: KnownEmail, environ: "WSGIEnvironment") -> bool:
         key = _key(known, environ)

@@ -12,7 +12,7 @@ from mailganer.campaigns.campaign_shares import (
     PLENTY,
     CampaignShare,
     WindowChoice,
-    floor_after,
+    lowest_count_after,
     order_campaigns,
     shares,
     until_done,
@@ -139,7 +139,7 @@ class Machine:
         counted = number if len(campaigns) > 1 else 0
         chosen.had = max(chosen.had, self.floor) + counted
         chosen.left -= number
-        self.floor = max(self.floor, floor_after(campaigns, chosen.id, counted))
+        self.floor = max(self.floor, lowest_count_after(campaigns, chosen.id, counted))
         return chosen, number
 
 

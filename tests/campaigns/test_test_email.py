@@ -11,8 +11,8 @@ from mailganer.campaigns import test_email as trial_emails
 from mailganer.campaigns.preview import sample_recipient
 from mailganer.errors import BackendError, Conflict, InputError, LimitReached
 from mailganer.models import Campaign
-from mailganer.quota.reservations import lock, reserve
 from mailganer.quota.plan_and_sender_usage import account_usage, sender_usage
+from mailganer.quota.reservations import lock, reserve
 from tests.faults.conftest import at
 from tests.support.ports import free_port
 

@@ -13,6 +13,7 @@ import mailganer
 from mailganer.campaigns.content import plain_line
 from mailganer.rendering import analyse_email, email_analysis, render_process
 from mailganer.rendering.code_spans import code_spans
+from mailganer.rendering.collapsed_lines import has_collapsed_lines
 from mailganer.rendering.compiler import _without_braces_in_styles
 from mailganer.rendering.copied_links import CopiedLinks, clicks_in
 from mailganer.rendering.email_facts import read_facts
@@ -23,7 +24,6 @@ from mailganer.rendering.html_to_text import Target, text_of
 from mailganer.rendering.link_faults import fault_of, suggested_address
 from mailganer.rendering.link_report import report_links
 from mailganer.rendering.list_markers import signs_of_items
-from mailganer.rendering.lost_lines import has_lost_lines
 from mailganer.rendering.markup import decoded, readable, tokens
 from mailganer.rendering.mjml import _unused_word, is_mjml
 from mailganer.rendering.own_links import hidden_in, tokens_in
@@ -66,7 +66,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "guarded names": lambda source: guarded_names([source]),
     "guarded names of one expression": lambda source: guarded_names(["{{ " + source + " }}"]),
     "look": lambda source: read_facts(source, source=source, ours=OURS),
-    "lost lines": has_lost_lines,
+    "lost lines": has_collapsed_lines,
     "links": lambda source: report_links(source, source),
     "a link": fault_of,
     "a mistyped link": lambda source: suggested_address("http:" + source),

@@ -106,11 +106,11 @@ def test_the_rest_of_a_plan_ends_no_lane_early_and_a_new_campaign_does(
     tick(works.context)
     planning.plan(works.context, campaign.id, yields=lambda: True)
     work = DueWork(works.context)
-    assert not work.plans_wait()
-    assert work.plans_wait(begun=True)
+    assert not work.has_unplanned_campaigns()
+    assert work.has_unplanned_campaigns(begun=True)
     new = make.campaign(campaign.account, tuple(campaign.lists), tuple(campaign.senders))
     new.status, new.started_at = CampaignStatus.sending, make.now
     session.commit()
-    assert work.plans_wait()
+    assert work.has_unplanned_campaigns()
     assert session.get_one(Campaign, new.id).planned == 0
     session.commit()

@@ -14,10 +14,10 @@ from mailganer.models import Account, EventKind, token_text
 from mailganer.tracking import (
     Click,
     GroupWriter,
-    Leaving,
     OpenBuffer,
     OutcomeUnknown,
     SentVersions,
+    UnsubscribeRequest,
     group_writer,
     unsubscribe_by_token,
     unsubscribe_together,
@@ -251,13 +251,13 @@ def test_who_unsubscribes_together_is_counted_once_each(session, sent, now):
     session.flush()
     one, two, three, _four, erased, _six = sent.tokens
     tokens = [three, one, one, token_text(bytes(16)), erased, two]
-    found = unsubscribe_together(session, [Leaving(each, now) for each in tokens])
+    found = unsubscribe_together(session, [UnsubscribeRequest(each, now) for each in tokens])
     assert [each and each.left_by_this for each in found] == [True, True, True, None, None, True]
     assert numbers(session, sent).unsubscribed == 3
     assert {delivery.unsubscribed_at for delivery in sent.deliveries[:3]} == {now}
     assert len(events(session, sent, EventKind.unsubscribe)) == 3
     later = now + timedelta(hours=1)
-    assert unsubscribe_together(session, [Leaving(one, later)])[0].left_by_this
+    assert unsubscribe_together(session, [UnsubscribeRequest(one, later)])[0].left_by_this
     assert numbers(session, sent).unsubscribed == 3
     unsubscribe_by_token(session, erased, now=now)
     assert sent.deliveries[0].unsubscribed_at == now

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from ...errors import Conflict, NotFound, _
 from ...models import Account, Import, ImportStatus, SubscriberList
 from ..lists import unused_list
-from .beginnings import Beginning, column_values, read_beginning
 from .encodings import check_encoding
+from .first_rows import FirstRows, column_values, read_first_rows
 from .mapping import mapping_from_words
 from .progress import restart
 from .stored_mapping import ADDRESSES, ENCODING, UNREAD, mapping_of, stored_mapping
@@ -37,7 +37,7 @@ def start_import(
     uploads: Path,
     now: datetime,
 ) -> Import:
-    """Store a file and what its beginning shows; ``run_import`` does the rest.
+    """Store a file and what its first rows show; ``run_import`` does the rest.
 
     With ``apply=False`` it stops at ``ready`` and counts what would change. ``made_list``: the list was made
     for this file, and appears when the file is imported. An empty ``encoding`` is guessed. Raises
@@ -49,8 +49,8 @@ def start_import(
     named = check_encoding(encoding) if encoding.strip() else ""
     stored = store(stream, uploads, named)
     try:
-        beginning = read_beginning(stored, mapping or {})
-        made = _made(account, lst, filename, stored, beginning, apply, now)
+        first_rows = read_first_rows(stored, mapping or {})
+        made = _made(account, lst, filename, stored, first_rows, apply, now)
         made.made_list = made_list
         session.add(made)
         session.flush()
@@ -95,11 +95,11 @@ def set_encoding(session: Session, job: Import, encoding: str, uploads: Path) ->
     """
     stored = StoredFile(uploads / job.path, job.size, check_encoding(encoding), explicit=True)
     if job.status is ImportStatus.ready:
-        beginning = read_beginning(stored, {})
+        first_rows = read_first_rows(stored, {})
         _lock(session, job)
     if job.status is not ImportStatus.ready:
         raise Conflict(_("The encoding can be changed only before the subscribers are imported."))
-    for name, value in column_values(stored, beginning).items():
+    for name, value in column_values(stored, first_rows).items():
         setattr(job, name, value)
     restart(session, job, ImportStatus.reading)
     session.flush()
@@ -165,11 +165,11 @@ def _made(
     lst: SubscriberList,
     filename: str,
     stored: StoredFile,
-    beginning: Beginning,
+    first_rows: FirstRows,
     apply: bool,
     now: datetime,
 ) -> Import:
-    values = column_values(stored, beginning)
+    values = column_values(stored, first_rows)
     return Import(
         account_id=account.id,
         list_id=lst.id,

@@ -97,7 +97,7 @@ def _at_adjustments(
             field="html",
         )
 
-    elif email.reading.lost_lines:
+    elif email.reading.collapsed_lines:
         yield Problem(
             "lost_lines",
             _(

@@ -79,7 +79,7 @@ class DueWork:
         """Let a lane have its turn before the next plan."""
         self._planned = PLANS_IN_A_ROW
 
-    def plans_wait(self, *, begun: bool = False) -> bool:
+    def has_unplanned_campaigns(self, *, begun: bool = False) -> bool:
         """Return whether a campaign is to be planned and no process does it.
 
         Campaigns of which some emails can be sent already count only with ``begun``.

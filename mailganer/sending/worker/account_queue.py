@@ -26,8 +26,8 @@ from ...models import (
     campaign_sender,
 )
 from ...models.meta import UTCDateTime
-from ...quota.reservations import RemainingQuota
 from ...quota.plan_and_sender_usage import DAY, oldest_counted, usage_by_sender
+from ...quota.reservations import RemainingQuota
 from .sender_queue import ABOUT_TO_START, starting_values
 
 _CAMPAIGNS, _BATCHES = cast(Table, Campaign.__table__), cast(Table, Batch.__table__)

@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Table, and_, bindparam, case, exists, func, o
 from sqlalchemy.orm import Session
 
 from ... import ledger
-from ...campaigns.campaign_shares import PLENTY, CampaignShare, floor_after
+from ...campaigns.campaign_shares import PLENTY, CampaignShare, lowest_count_after
 from ...campaigns.simulation_model import STARTS_SOON
 from ...db import UNTRACKED
 from ...models import Batch, BatchState, Campaign, CampaignStatus, Sender, SenderStatus, campaign_sender
@@ -174,7 +174,7 @@ def count_sent(session: Session, sender_id: int, queue: SenderQueue, campaign_id
         before = next(each.had for each in queue.campaigns if each.campaign_id == campaign_id)
         values = {"sender": sender_id, "campaign": campaign_id, "before": before, "emails": counted}
         session.execute(_COUNT, values)
-    floor = floor_after(queue.campaigns, campaign_id, counted)
+    floor = lowest_count_after(queue.campaigns, campaign_id, counted)
     if floor > queue.floor:
         session.execute(_RAISE_FLOOR, {"sender": sender_id, "to": floor})
     return bool(counted)

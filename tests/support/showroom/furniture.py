@@ -34,8 +34,8 @@ from mailganer.models import (
     Usage,
     first_delivery_id,
 )
-from mailganer.quota.rolling_counter import RollingCounter
 from mailganer.quota.plan_and_sender_usage import frees_at, minute_of
+from mailganer.quota.rolling_counter import RollingCounter
 from mailganer.rendering.render_budget import LONG_TEXTS
 from mailganer.sending.scheduler.plan import start_due
 from mailganer.sending.worker.pausing import pause_campaign_with_reason

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Words:
+class ShowroomTexts:
     """The texts of one user, in their language."""
 
     name: str
@@ -41,7 +41,7 @@ class Words:
 
 
 WORDS = {
-    "en": Words(
+    "en": ShowroomTexts(
         name="Anna Weaver",
         team="Weaver's Workshop",
         customers="Customers",
@@ -73,7 +73,7 @@ WORDS = {
         heads="Email,First name,Last name,Birthday,Town",
         row="{address},{first},{last},1990-05-14,{town}",
     ),
-    "ru": Words(
+    "ru": ShowroomTexts(
         name="Анна Ткачёва",
         team="Мастерская Ткачёвой",
         customers="Покупатели",

@@ -10,7 +10,7 @@ _LOST = re.compile(r"\w(?:[^\S\n]*+[^\w\s]{1,8})?[^\S\n]*+\n[^\S\n]*+\n\s*+[^\w\
 _KEPT_IN = frozenset(("pre", "textarea", "xmp"))
 
 
-def has_lost_lines(source: str) -> bool:
+def has_collapsed_lines(source: str) -> bool:
     """Return whether empty lines divide words of the source, and nothing in it shows them."""
     if "\n" not in source or "white-space" in source:
         return False

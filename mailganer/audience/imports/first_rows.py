@@ -1,4 +1,4 @@
-"""What the beginning of a file shows: its dialect, headings, mapping and addresses."""
+"""What the first rows of a file show: its dialect, headings, mapping and addresses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ SAMPLE_ROWS: Final = 200  # rows examined to detect addresses, dates and columns
 
 
 @dataclass(frozen=True)
-class Beginning:
+class FirstRows:
     """What the first rows of a file show."""
 
     dialect: Dialect
@@ -38,7 +38,7 @@ class Beginning:
     above: FileRow | None  # the row before the first subscriber: headings or a title
 
 
-def read_beginning(stored: StoredFile, words: Mapping[str, Any]) -> Beginning:
+def read_first_rows(stored: StoredFile, words: Mapping[str, Any]) -> FirstRows:
     """Read the first rows of a file. ``words`` is the mapping that the user gave.
 
     Raise ``FileProblem`` for a file that is no list of subscribers, ``InputError`` for a wrong mapping.
@@ -68,7 +68,7 @@ def read_beginning(stored: StoredFile, words: Mapping[str, Any]) -> Beginning:
     last_above = records[0] if header else before[-1] if before else None
     undecided = undecided_columns(columns, mapping, explicit_columns(words, columns)) if header else []
     addresses = address_columns(columns, data_rows, header)
-    return Beginning(dialect, header, columns, mapping, undecided, addresses, last_above)
+    return FirstRows(dialect, header, columns, mapping, undecided, addresses, last_above)
 
 
 def _columns(rows: Sequence[Sequence[str]], header: bool) -> list[str]:
@@ -99,18 +99,18 @@ def _read_head(stored: StoredFile, dialect: Dialect, guessed: Sequence[str]) -> 
     return texts
 
 
-def column_values(stored: StoredFile, beginning: Beginning) -> dict[str, Any]:
-    """Return what is kept of a file's beginning, by the columns of ``Import``."""
-    start, number = beginning.dialect.start, beginning.dialect.first_record
-    if beginning.above:
-        start, number = beginning.above.end, beginning.above.number
+def column_values(stored: StoredFile, first_rows: FirstRows) -> dict[str, Any]:
+    """Return what is kept of a file's first rows, by the columns of ``Import``."""
+    start, number = first_rows.dialect.start, first_rows.dialect.first_record
+    if first_rows.above:
+        start, number = first_rows.above.end, first_rows.above.number
     known = EXPLICIT if stored.explicit else "" if stored.certain else GUESSED
     return {
-        "encoding": beginning.dialect.encoding,
-        "delimiter": beginning.dialect.delimiter,
-        "header": beginning.header,
-        "columns": beginning.columns,
-        "mapping": stored_mapping(beginning.mapping, beginning.undecided, beginning.addresses, known),
+        "encoding": first_rows.dialect.encoding,
+        "delimiter": first_rows.dialect.delimiter,
+        "header": first_rows.header,
+        "columns": first_rows.columns,
+        "mapping": stored_mapping(first_rows.mapping, first_rows.undecided, first_rows.addresses, known),
         "start": start,
         "first_record": number,
     }
