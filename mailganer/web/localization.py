@@ -20,10 +20,11 @@ from pyramid.threadlocal import get_current_request
 from translationstring import TranslationString
 
 from ..db import utcnow
+from ..i18n.formatter import RECENT
 from ..i18n.languages import SOURCE_LANGUAGE, is_language, language_codes, language_names
 from ..i18n.localized_text import LocalizedText
 from ..i18n.time_zones import time_zone, time_zone_name
-from ..i18n.translator import RECENT, Translator, translator
+from ..i18n.translator import Translator, translator
 from .security_policy import is_api
 
 _LONG_ADDRESS = re.compile(r"(?=\S{31})\S+@\S+")  # shorter addresses fit into every column

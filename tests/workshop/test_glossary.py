@@ -14,20 +14,20 @@ audience backends backoff backup base billing birthdays broker campaign campaign
 campaign_timeline campaigns charts check cli command_logs common compiler compression connection_pool
 content context counts csv_cells db decorators delivery delivery_renderer delivery_timeline design_page
 document drafts email email_analysis encoding_repair engine error_status errors event_log explanation_text
-exports extensions fields files footer_loader forms gmail headers headings health hosts html_to_text i18n
-imports keys languages links lists loading localization localized_text localized_values logs maildir mailganer
-manifest mapping markup message_renderer messages meta metrics_access migrate mjml models multipart network
-opens operations overview ownership paging payments periodic_jobs pixel placeholders plans postgresql_copy
-preview preview_size problems processes progress providers quoted_printable rate_limit_storage rate_limits
-reader ready_templates reasons recipient_pages registry render_tasks rendering replacing replies report
-reports request_bodies request_parsing reserved_names rolling_counter routes rows run sample_data
-sample_subscribers sandbox sandbox_operations scanner_detection schedule scheduler secret_keys
-security_policy send senders sending sending_metrics sentences serializers serve server session sessions
-setting_errors setting_fields settings sign_in smtp smtp_pipeline state_changes statistics status_badges
-statuses subject_lines subscribers tasks template templates test_email testing text_spacing text_to_html
-throughput time_zones tracking translator types undo unknown_names unsubscribing user_agents
-validation_errors variables view views voucher vouchers web web_addresses web_sessions worker_process
-wrappers writing wsgi
+exports extensions fields files footer_loader formatter forms gmail headers headings health hosts
+html_to_text i18n imports keys languages links lists loading localization localized_text localized_values
+logs maildir mailganer manifest mapping markup message_renderer messages meta metrics_access migrate mjml
+models multipart network opens operations overview ownership paging payments periodic_jobs pixel
+placeholders plans postgresql_copy preview preview_size problems processes progress providers
+quoted_printable rate_limit_storage rate_limits reader ready_templates reasons recipient_pages registry
+render_tasks rendering replacing replies report reports request_bodies request_parsing reserved_names
+rolling_counter routes rows run sample_data sample_subscribers sandbox sandbox_operations scanner_detection
+schedule scheduler secret_keys security_policy send senders sending sending_metrics sentences serializers
+serve server session sessions setting_errors setting_fields settings sign_in smtp smtp_pipeline
+state_changes statistics status_badges statuses subject_lines subscribers tasks template templates
+test_email testing text_spacing text_to_html throughput time_zones tracking translator types undo
+unknown_names unsubscribing user_agents validation_errors variables view views voucher vouchers web
+web_addresses web_sessions worker_process wrappers writing wsgi
 """
 STANDARD = frozenset(STANDARD_NAMES.split())
 
