@@ -85,6 +85,8 @@ class Subscriber(Base):
     status_reason: Mapped[str] = mapped_column(String(200), default="")
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    # The import that added the subscriber, if it has no ``ImportChange`` of them: undoing it removes them.
+    import_id: Mapped[int | None] = mapped_column(BigInteger)
 
     lists: Mapped[list[SubscriberList]] = relationship(
         secondary="list_member", order_by="SubscriberList.name", viewonly=True
@@ -183,6 +185,9 @@ class Import(Base):
     # What was repaired or left out in imported rows: {"counts": {code: n}, "rows": [[row, code, detail]],
     # "left": n of subscribers who had unsubscribed}.
     notes: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    # The lowest and highest id of the subscribers that may have the import in ``Subscriber.import_id``.
+    added_from: Mapped[int | None] = mapped_column(BigInteger)
+    added_to: Mapped[int | None] = mapped_column(BigInteger)
     # Fencing: incremented by each process that takes over the import.
     epoch: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[datetime | None]
@@ -203,7 +208,10 @@ class ImportReject(Base):
 
 
 class ImportChange(Base):
-    """What an import did to one subscriber, so that it can be undone."""
+    """What an import did to one subscriber, so that it can be undone.
+
+    A subscriber whom the import added, and did nothing else to, has ``Subscriber.import_id`` instead.
+    """
 
     __tablename__ = "import_change"
 

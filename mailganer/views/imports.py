@@ -9,7 +9,7 @@ from typing import Any
 from pyramid.httpexceptions import HTTPSeeOther
 from pyramid.request import Request
 from pyramid.response import Response
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from mailganer import audience
 from mailganer.audience.headings import FULL_NAME, LAST_NAME_FIRST
@@ -22,12 +22,9 @@ from mailganer.errors import FileRefused, InputError, MailganerError, NoRoom, _
 from mailganer.i18n.sentences import sentence_of
 from mailganer.models import (
     Import,
-    ImportChange,
     ImportReject,
     ImportStatus,
-    Subscriber,
     SubscriberList,
-    SubscriberStatus,
     owned,
 )
 from mailganer.sending import enqueue_after_commit
@@ -244,10 +241,10 @@ def _page(
         "left": job.notes.get("left", 0),
         "left_by": ", ".join(_heading(each) for each in preview.columns if each.field == STATUS),
         "unclear": "birthday_unclear" in job.notes.get("counts", {}),
-        "silent": max(0, _silent(session, job) - job.notes.get("left", 0))
+        "silent": max(0, audience.count_without_emails(session, job) - job.notes.get("left", 0))
         if job.status is ImportStatus.done
         else 0,
-        "undoing": job.status is ImportStatus.undone and _undoing(session, job),
+        "undoing": job.status is ImportStatus.undone and audience.is_being_undone(session, job),
     }
 
 
@@ -291,21 +288,3 @@ def _first_rejects(session: Any, job: Import) -> list[ShownReject]:
 def _first_notes(job: Import) -> list[ShownNote]:
     rows = job.notes.get("rows", [])[:NOTES_SHOWN]
     return [ShownNote(row, audience.note_sentence(code, detail)) for row, code, detail in rows]
-
-
-def _silent(session: Any, job: Import) -> int:
-    """Count subscribers of this file who get no emails, because they unsubscribed or bounced."""
-    return (
-        session.scalar(
-            select(func.count())
-            .select_from(ImportChange)
-            .join(Subscriber, Subscriber.id == ImportChange.subscriber_id)
-            .where(ImportChange.import_id == job.id, Subscriber.status != SubscriberStatus.active)
-        )
-        or 0
-    )
-
-
-def _undoing(session: Any, job: Import) -> bool:
-    left = select(ImportChange.subscriber_id).where(ImportChange.import_id == job.id).limit(1)
-    return session.scalar(left) is not None

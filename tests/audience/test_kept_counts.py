@@ -343,10 +343,12 @@ def test_two_corrections_at_the_same_time_correct_once(session, sessions, accoun
 
 WRITES = re.compile(
     r"(?:insert|delete|update)\((?:list_member|Subscriber)\)|\bSubscriber\(\s|session\.delete\((?:subscriber|lst)\)"
-    r"|\bsubscriber\.status\b[^=\n]*(?<![=!])= |copy_rows\(\s*session,\s*\"(?:subscriber|list_member)\""
-    r"|_upsert\(session, list_member\)"
+    r"|\bsubscriber\.status\b[^=\n]*(?<![=!])= |bulk\.(?:add|join)\("
+    r"|\bupsert\(session, list_member\)|INSERT INTO (?:subscriber|list_member) "
 )
+NOT_COUNTED = {"audience/imports/additions.py"}  # writes which import added a subscriber
 WRITERS = {
+    "audience/imports/bulk_rows.py",
     "audience/imports/undo.py",
     "audience/imports/writing.py",
     "audience/lists.py",
@@ -362,6 +364,8 @@ def test_modules_that_write_subscribers_or_memberships_are_known_and_count_them(
         for path in PACKAGE.rglob("*.py")
         if "versions" not in path.parts and WRITES.search(path.read_text())
     }
-    assert found == WRITERS, "call mailganer.subscriber_counts for each change, then add the module here"
+    assert found == WRITERS | NOT_COUNTED, (
+        "call mailganer.subscriber_counts for each change, then add the module here"
+    )
     for name in WRITERS:
         assert re.search(r"subscriber_counts\b|add_to_counts", (PACKAGE / name).read_text()), name

@@ -13,13 +13,15 @@ from sqlalchemy import Engine, String, column, event, insert, inspect, select, t
 from sqlalchemy.exc import IntegrityError
 
 from mailganer.audience import tasks as audience_tasks
-from mailganer.db import make_engine
+from mailganer.db import make_engine, make_sessions
 from mailganer.migrations import current, downgrade, migrate, newest, revisions
 from mailganer.models import (
+    Account,
     CampaignStatus,
     Import,
     PeriodicJobRun,
     RestoreMark,
+    Subscriber,
     SubscriberCount,
     SubscriberList,
     SubscriberStatus,
@@ -299,3 +301,41 @@ def test_what_was_there_before_survives_going_back_and_forth(
     assert current(engine) == "0001"
     migrate(engine)
     assert statuses(campaign.id) == {"sent": 3}
+
+
+def test_an_import_can_be_undone_by_the_version_that_had_a_row_for_each_subscriber(empty_url: str) -> None:
+    engine = make_engine(empty_url)
+    migrate(engine)
+    now = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+    with make_sessions(engine).begin() as session:
+        account = Account(email="anna@example.com", plan="free", created_at=now)
+        session.add(account)
+        session.flush()
+        lst = SubscriberList(account_id=account.id, name="Readers", created_at=now)
+        session.add(lst)
+        session.flush()
+        job = Import(account_id=account.id, list_id=lst.id, filename="a.csv", path="a.csv", created_at=now)
+        session.add(job)
+        session.flush()
+        for n, import_id in enumerate((job.id, None)):
+            email = f"reader{n}@example.org"
+            session.add(
+                Subscriber(
+                    account_id=account.id,
+                    email=email,
+                    email_key=email,
+                    import_id=import_id,
+                    created_at=now,
+                    updated_at=now,
+                )
+            )
+    downgrade(engine, "0016")
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT email, created, joined, before FROM import_change"
+                " JOIN subscriber ON id = subscriber_id"
+            )
+        )
+        assert [tuple(row) for row in rows] == [("reader0@example.org", True, True, None)]
+    engine.dispose()

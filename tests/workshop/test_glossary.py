@@ -18,7 +18,7 @@ exports extensions fields files footer_loader formatter forms gmail headers head
 html_to_text i18n imports keys languages links lists loading localization localized_text localized_values
 logs maildir mailganer manifest mapping markup message_renderer messages meta metrics_access migrate mjml
 models multipart network opens operations overview ownership paging payments periodic_jobs pixel
-placeholders plans postgresql_copy preview preview_size problems processes progress providers
+placeholders plans preview preview_size problems processes progress providers
 quoted_printable rate_limit_storage rate_limits reader ready_templates reasons recipient_pages registry
 render_tasks rendering replacing replies report reports request_bodies request_parsing reserved_names
 rolling_counter routes rows run sample_data sample_subscribers sandbox sandbox_operations scanner_detection
@@ -27,7 +27,7 @@ serve server session sessions setting_errors setting_fields settings sign_in smt
 state_changes statistics status_badges statuses subject_lines subscribers tasks template templates
 test_email testing text_spacing text_to_html throughput time_zones tracking translator types undo
 unknown_names unsubscribing user_agents validation_errors variables view views voucher vouchers web
-web_addresses web_sessions worker_process wrappers writing wsgi
+web_addresses web_sessions worker_process wrappers writing wsgi additions bulk_rows
 """
 STANDARD = frozenset(STANDARD_NAMES.split())
 

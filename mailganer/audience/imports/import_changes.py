@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from ...models import Subscriber, SubscriberStatus, list_member
 from ..fields import MOST_FIELDS, FieldValue, typed_as
 from ..suppression import LEFT_REASON, SUPPRESSED, is_weightier, suppressed
+from .bulk_rows import is_one_of
 from .rows import ImportedSubscriber, RejectedRow, shown_cells
 from .status_cells import most_restrictive
 
@@ -23,6 +24,7 @@ _EXISTING = (
     Subscriber.status,
     Subscriber.status_reason,
     Subscriber.updated_at,
+    Subscriber.import_id,
 )
 
 
@@ -102,7 +104,7 @@ def existing_subscribers(
 def _with_keys(session: Session, account_id: int, keys: list[str]) -> Select[Any]:
     mine = select(*_EXISTING).where(Subscriber.account_id == account_id)
     if session.get_bind().dialect.name == "sqlite":
-        return mine.where(Subscriber.email_key.in_(keys))
+        return mine.where(is_one_of(session, Subscriber.email_key, keys))
     # One index lookup per address. A plain IN scans the whole table as long as PostgreSQL's statistics show a
     # table that just grew by a million rows as empty.
     wanted = func.unnest(literal(keys, ARRAY(String))).table_valued("key", name="wanted").render_derived()
@@ -173,11 +175,13 @@ def _typed(fields: Mapping[str, Any], name: str, text: str) -> FieldValue:
     return text if before is None or type(before) is str else typed_as(before, text)
 
 
-def not_on(session: Session, list_id: int, subscribers: Sequence[int]) -> set[int]:
+def not_on(session: Session, list_id: int, subscribers: Collection[int]) -> set[int]:
     """Return which of these subscribers are not on the list."""
+    if not subscribers:
+        return set()
     on_it = session.scalars(
         select(list_member.c.subscriber_id).where(
-            list_member.c.list_id == list_id, list_member.c.subscriber_id.in_(subscribers)
+            list_member.c.list_id == list_id, is_one_of(session, list_member.c.subscriber_id, subscribers)
         )
     )
     return set(subscribers) - set(on_it)

@@ -16,8 +16,9 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from ...db import utcnow
-from ...models import Import, ImportChange, ImportReject, ImportStatus
+from ...models import Import, ImportReject, ImportStatus
 from ...settings import Settings
+from .additions import has_changes
 from .import_lease import UNFINISHED, LeaseLost, acquire_import
 from .import_steps import ApplyingStep, ImportStep, ImportWork, ReadingStep, UndoingStep
 from .plan_room import PlanRoom
@@ -30,12 +31,11 @@ _log = structlog.get_logger()
 
 def due_imports(session: Session, now: datetime, limit: int = 20) -> list[int]:
     """Return the imports that wait for a worker."""
-    undoing = select(ImportChange.import_id).where(ImportChange.import_id == Import.id).exists()
     return list(
         session.scalars(
             select(Import.id)
             .where(
-                or_(Import.status.in_(UNFINISHED), (Import.status == ImportStatus.undone) & undoing),
+                or_(Import.status.in_(UNFINISHED), (Import.status == ImportStatus.undone) & has_changes()),
                 or_(Import.lease_until.is_(None), Import.lease_until < now),
             )
             .order_by(Import.id)

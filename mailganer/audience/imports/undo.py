@@ -31,6 +31,7 @@ from ...subscriber_counts import (
     note_new_values,
 )
 from ..suppression import LEFT_REASON, SUPPRESSED, forget_suppressions, remember_suppression
+from .additions import record_additions, record_next_additions
 from .status_cells import most_restrictive
 
 
@@ -42,12 +43,10 @@ def undo_some(session: Session, job: Import, now: datetime, limit: int) -> bool:
     """
     # Serialize with other imports being applied: their changes must be known here, or come later.
     session.execute(select(Account.id).where(Account.id == job.account_id).with_for_update(key_share=True))
-    changes = session.scalars(
-        select(ImportChange)
-        .where(ImportChange.import_id == job.id)
-        .order_by(ImportChange.subscriber_id)
-        .limit(limit)
-    ).all()
+    changes = _next_changes(session, job, limit)
+    if len(changes) < limit and job.added_from is not None:
+        record_next_additions(session, job, limit - len(changes))
+        changes = _next_changes(session, job, limit)
     if not changes:
         return False
     lock(session, [each.subscriber_id for each in changes])
@@ -75,11 +74,21 @@ def undo_some(session: Session, job: Import, now: datetime, limit: int) -> bool:
     return True
 
 
+def _next_changes(session: Session, job: Import, limit: int) -> Sequence[ImportChange]:
+    return session.scalars(
+        select(ImportChange)
+        .where(ImportChange.import_id == job.id)
+        .order_by(ImportChange.subscriber_id)
+        .limit(limit)
+    ).all()
+
+
 def _of_other_imports(
     session: Session, job: Import, ids: Sequence[int]
 ) -> dict[int, list[tuple[Import, ImportChange]]]:
     """Return the changes of other imports that were not undone, by subscriber, in order of time."""
     found: dict[int, list[tuple[Import, ImportChange]]] = {}
+    record_additions(session, Subscriber.id.in_(ids))
     rows = session.execute(
         select(Import, ImportChange)
         .join(ImportChange, ImportChange.import_id == Import.id)
