@@ -53,7 +53,7 @@ def search_subscribers(
     found: Sequence[Subscriber] = ()
     if words and not exact:
         found = _of_newest(session, account_id, words, status, list_id, after, limit + 1)
-    if len(found) <= limit and list_id is not None and not words and not exact:
+    if len(found) <= limit and list_id is not None and not _search_conditions(query) and not exact:
         found = _of_list(session, account_id, status, list_id, after, limit + 1)
     elif len(found) <= limit:
         found = session.scalars(

@@ -63,6 +63,8 @@ QUERIES = [
     "ivanov_a",
     "example1",
     "_",
+    "READER7@example1.org",
+    "nobody@example1.org",
 ]
 
 

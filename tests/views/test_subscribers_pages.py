@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from mailganer.audience import run_import, unsubscribe
@@ -252,6 +252,19 @@ def test_subscribers_are_found_by_name_address_state_and_list(
     assert chips == ["All 1", "Unsubscribed 1"]
     assert "No matches." in anna.get("/subscribers?query=%25")
     assert "Борис" in anna.get("/subscribers?status=nonsense&list=x&after=y")
+
+
+def test_more_than_a_thousand_matches_are_not_counted(
+    anna: Any, account: Account, make: Factory, session: Session
+) -> None:
+    make.subscribers(account, 1001)
+    session.execute(update(Subscriber).values(search_key="имя"))  # factories of many leave it empty
+    make.subscriber(account, "left@example.org", status=SubscriberStatus.unsubscribed)
+    session.commit()
+    page = anna.get("/subscribers", {"query": "имя"})
+    chips = [chip.get_text(" ", strip=True) for chip in page.html.select(".filter a")]
+    assert chips == ["All 1,000+", "Active", "Unsubscribed"]
+    assert "No matches." in page.click("^Unsubscribed$")
 
 
 def test_an_unsubscribed_subscriber_is_shown_with_the_reason_and_cannot_be_unsubscribed_again(
