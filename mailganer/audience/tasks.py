@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from .. import periodic_jobs, subscriber_counts
-from ..models import Account
+from ..models import Account, Import, ImportStatus
 from ..queue import enqueue, shared_task
 from ..worker_process import fits, is_stopping, tolerates_outage, worker_process
 from . import imports
@@ -21,6 +21,7 @@ __all__ = ["before_first_account", "due_imports", "reconcile_counts", "run_impor
 
 FOLD_EVERY: Final = timedelta(seconds=10)
 RECONCILE_EVERY: Final = timedelta(days=1)
+LARGE_IMPORT: Final = 50_000  # new subscribers
 TURN = 30.0  # seconds; then what is left is queued behind the other messages
 
 _log = structlog.get_logger()
@@ -42,6 +43,17 @@ def run_import(import_id: int) -> None:
     done = imports.run_import(here.sessions, here.settings, import_id, now=here.now, seconds=TURN)
     if not done and not is_stopping():
         enqueue(current_app, "import", import_id)
+    elif done and _is_large(here.sessions, import_id):
+        enqueue(current_app, "reconcile_counts", 0)  # which builds the search index, if it is needed now
+
+
+def _is_large(sessions: sessionmaker[Session], import_id: int) -> bool:
+    with sessions() as session:
+        session.connection(execution_options={"reading": True})
+        added = session.scalar(
+            select(Import.added).where(Import.id == import_id, Import.status == ImportStatus.done)
+        )
+    return (added or 0) >= LARGE_IMPORT
 
 
 @periodic_jobs.periodic_job("fold_counts", FOLD_EVERY)

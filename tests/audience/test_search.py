@@ -1,13 +1,16 @@
 """Search in two steps: the newest subscribers first, then all, on PostgreSQL by an index of words."""
 
 import random
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import func, select, text
 
 from mailganer import audience
-from mailganer.audience import search_index, subscriber_search
+from mailganer.audience import search_index, subscriber_search, tasks
 from mailganer.audience.search_index import SEARCH_INDEX, ensure_search_index
+from mailganer.db import utcnow
+from mailganer.migrations import current
 from mailganer.models import Subscriber, SubscriberStatus, list_member
 
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -138,3 +141,16 @@ def test_without_the_extension_a_search_reads_all(session, engine, account, many
     page = audience.search_subscribers(session, account.id, query="zakharova")
     assert len(page.items) == 5
     assert session.scalar(select(func.count()).select_from(Subscriber)) == PEOPLE
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_large_import_has_the_index_built_at_once(engine, sessions, settings, bringer, monkeypatch, large):
+    worker = SimpleNamespace(
+        engine=engine, sessions=sessions, settings=settings, schema=lambda: current(engine), now=utcnow
+    )
+    queued = []
+    monkeypatch.setattr(tasks, "worker_process", lambda: worker)
+    monkeypatch.setattr(tasks, "enqueue", lambda _app, *message: queued.append(message))
+    monkeypatch.setattr(tasks, "LARGE_IMPORT", 2 if large else 3)
+    tasks.run_import(bringer.start("email\nanna@example.com\nboris@example.com\n"))
+    assert queued == ([("reconcile_counts", 0)] if large else [])
