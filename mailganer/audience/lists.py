@@ -3,10 +3,11 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, or_, select
+from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from .. import subscriber_counts
+from ..db import UNTRACKED
 from ..errors import Conflict, InputError, NotFound, _
 from ..models import (
     ACTIVE_STATES,
@@ -67,9 +68,30 @@ def delete_list(session: Session, lst: SubscriberList) -> None:
         raise Conflict(
             _("A file is being imported to this list. Wait until the import is finished, or undo it.")
         )
+    forget_additions(session, Import.list_id == lst.id)
     subscriber_counts.forget_list(session, lst.id)
     session.delete(lst)
     session.flush()
+
+
+def forget_additions(session: Session, condition: ColumnElement[bool]) -> None:
+    """Take the ids of imports that are about to be deleted from the subscribers they added.
+
+    Their undo ends with them; SQLite gives the id of a deleted import to another one, which would undo them.
+    """
+    jobs = session.execute(
+        select(Import.id, Import.account_id, Import.added_from, Import.added_to).where(
+            condition, Import.added_from.is_not(None)
+        )
+    ).all()
+    for job in jobs:
+        added = Subscriber.id.between(job.added_from, job.added_to)
+        session.execute(
+            update(Subscriber)
+            .where(Subscriber.account_id == job.account_id, added, Subscriber.import_id == job.id)
+            .values(import_id=None),
+            execution_options=UNTRACKED,
+        )
 
 
 def lists_of(session: Session, account_id: int, *, hidden: bool = False) -> Sequence[SubscriberList]:

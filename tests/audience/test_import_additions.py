@@ -7,6 +7,8 @@ from sqlalchemy import func, select
 
 from mailganer.audience import (
     count_without_emails,
+    create_list,
+    delete_list,
     due_imports,
     is_being_undone,
     run_import,
@@ -14,7 +16,7 @@ from mailganer.audience import (
     undo_import,
 )
 from mailganer.audience.imports import file_batches
-from mailganer.models import Import, ImportChange, Subscriber, SubscriberStatus
+from mailganer.models import Import, ImportChange, Subscriber, SubscriberList, SubscriberStatus
 
 ODD = ["\\N", "\\", "a\\tb", 'say "hi"', "'quoted'", "a\tb", "two\nlines", "{x}", "Ёлка 🎄", "null"]
 
@@ -93,6 +95,22 @@ def test_undoing_one_file_keeps_what_another_added(bringer, bring):
     }
     undo(bringer, first)
     assert bringer.people() == {}
+
+
+def test_undoing_an_import_keeps_those_whom_one_of_a_deleted_list_added(bringer, bring):
+    first = bring("email\na@example.org\n")
+    with bringer.sessions.begin() as session:
+        delete_list(session, session.get_one(SubscriberList, bringer.list.id))
+    with bringer.sessions.begin() as session:
+        again = create_list(session, bringer.account.id, name="Again", now=bringer.now)
+    second = bring("email,name\na@example.org,Anna\n", lst=again)  # on SQLite with the id of the first
+    assert bringer.job(second).updated == 1
+    undo(bringer, second)
+    with bringer.sessions() as session:
+        assert session.execute(select(Subscriber.email, Subscriber.import_id)).all() == [
+            ("a@example.org", None)
+        ]
+    assert first <= second
 
 
 def test_a_subscriber_with_the_id_of_a_deleted_one_is_not_undone(bringer, bring):

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from ...errors import Conflict, NotFound, _
 from ...models import Account, Import, ImportStatus, SubscriberList
-from ..lists import unused_list
+from ..lists import forget_additions, unused_list
 from .encodings import check_encoding
 from .first_rows import FirstRows, column_values, read_first_rows
 from .mapping import mapping_from_words
@@ -152,6 +152,7 @@ def discard_import(session: Session, job: Import, uploads: Path) -> None:
     if job.status in (ImportStatus.applying, ImportStatus.done):
         raise Conflict(_("Subscribers from this file have been imported. Undo the import to remove them."))
     made_for_it = unused_list(session, job.list_id)
+    forget_additions(session, Import.id == job.id)
     session.delete(job)
     session.flush()
     if made_for_it is not None:
