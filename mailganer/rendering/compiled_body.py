@@ -57,6 +57,11 @@ class CompiledBody(Generic[Piece]):
             (name, tuple(found), len(found)) for name, found in places.items()
         ]
 
+    @property
+    def has_runs(self) -> bool:
+        """Return whether an address can be put together in this body, see :meth:`runs`."""
+        return bool(self._runs)
+
     def pieces(self, values: Mapping[str, object], run: RenderBudget) -> list[Piece]:
         """Return the pieces for one recipient. Raises ``EmailError``."""
         pieces, put = self._layout.copy(), self._put

@@ -119,6 +119,8 @@ def recipient(email: str) -> str:
     Whether a server accepts non-ASCII characters before the @ is up to the server, which offers SMTPUTF8 or
     not. Raises ``EmailError`` for an invalid address.
     """
+    if _ADDRESS.fullmatch(email):
+        return email
     local, at, domain = email.rpartition("@")
     if local.isascii() or not at:
         return address(email)

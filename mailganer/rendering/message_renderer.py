@@ -122,7 +122,10 @@ class _Part:
                 text = others.replaced(text, in_html=self._in_html)
             return self._as_base64(text)
         pieces = self._body.pieces(values, run)
-        if suspect or any(others.has_link_in_piece(each, _text_of) for each in self._body.runs(pieces)):
+        if suspect or (
+            self._body.has_runs
+            and any(others.has_link_in_piece(each, _text_of) for each in self._body.runs(pieces))
+        ):
             text = _text_of(b"".join(pieces))
             return self._as_base64(others.replaced(text, in_html=self._in_html))
         return (self._head, *pieces, b"\r\n")

@@ -16,7 +16,15 @@ from .placeholders import MaskedSource
 from .sandbox_operations import clean, plain
 from .types import Rendered, Urls
 
-_POSSIBLE: Final = re.compile(r"[/\\%&]|aHR0c")  # a text without any of these contains no address
+
+def _is_possible(text: str) -> bool:
+    """Return whether a text has one of the signs without which it contains no address.
+
+    Many times faster than a pattern.
+    """
+    return "/" in text or "\\" in text or "%" in text or "&" in text or "aHR0c" in text
+
+
 _POSSIBLE_BYTES: Final = re.compile(rb"[/\\%&]|aHR0c")
 
 
@@ -51,17 +59,17 @@ class OtherRecipients:
 
     def has_link(self, text: str) -> bool:
         """Return whether a value or a part of the email has such a link, quickly if nothing is like one."""
-        return _POSSIBLE.search(text) is not None and self._has_link(text)
+        return _is_possible(text) and self._has_link(text)
 
     def has_link_in(self, values: Iterable[object]) -> bool:
         """Return whether one of a recipient's values has such a link."""
-        for value in values:
-            if type(value) is str:
-                if _POSSIBLE.search(value) and self._has_link(value):
-                    return True
-            elif isinstance(value, list | tuple) and self.has_link(plain(value)):
-                return True
-        return False
+        texts = [
+            value if type(value) is str else plain(value)
+            for value in values
+            if type(value) is str or isinstance(value, list | tuple)
+        ]
+        # One search for all of them, because nearly all recipients have no value like a link.
+        return _is_possible("\n".join(texts)) and any(map(self.has_link, texts))
 
     def has_link_in_piece(self, piece: bytes, text_of: Callable[[bytes], str]) -> bool:
         """Like ``has_link`` for quoted-printable text, which is only decoded if our host is in it."""
