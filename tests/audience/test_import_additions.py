@@ -134,6 +134,22 @@ def test_a_subscriber_with_the_id_of_a_deleted_one_is_not_undone(bringer, bring)
         assert session.scalars(select(Subscriber.email)).all() == ["new@example.org"]
 
 
+def test_an_import_that_was_deleted_with_its_list_adds_no_one(bringer, bring):
+    """SQLite gives its id to the next import."""
+    with bringer.sessions.begin() as session:
+        other = create_list(session, bringer.account.id, name="Other", now=bringer.now)
+    bring("email,name\na@example.org,Anna\nb@example.org,Boris\n", lst=other)
+    with bringer.sessions.begin() as session:
+        delete_list(session, session.get_one(SubscriberList, other.id))
+    import_id = bring("email,name\na@example.org,Anya\nc@example.org,Clara\n")
+    assert bringer.job(import_id).updated == 1
+    assert changes_of(bringer, import_id) == [("a@example.org", False, True)]
+    undo(bringer, import_id)
+    with bringer.sessions() as session:
+        people = session.execute(select(Subscriber.email, Subscriber.first_name).order_by(Subscriber.id))
+        assert [tuple(each) for each in people] == [("a@example.org", "Anna"), ("b@example.org", "Boris")]
+
+
 def test_those_who_get_no_emails_are_counted_however_they_are_recorded(bringer, bring):
     import_id = bring(
         "email,status\na@example.org,subscribed\nb@example.org,unsubscribed\nc@example.org,subscribed\n"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, String, column, event, insert, inspect, select, table, text
+from sqlalchemy import Engine, String, column, event, func, insert, inspect, select, table, text
 from sqlalchemy.exc import IntegrityError
 
 from mailganer.audience import tasks as audience_tasks
@@ -329,6 +329,9 @@ def test_an_import_can_be_undone_by_the_version_that_had_a_row_for_each_subscrib
                     updated_at=now,
                 )
             )
+        job.added_from, job.added_to = session.execute(
+            select(func.min(Subscriber.id), func.max(Subscriber.id))
+        ).one()
     downgrade(engine, "0016")
     with engine.connect() as connection:
         rows = connection.execute(

@@ -2,7 +2,8 @@
 
 Nearly all rows of a large file add a subscriber. They carry the import's id, and the import the range of
 their ids: an ``ImportChange`` for each would cost PostgreSQL as much as the subscriber. Where more has
-to be kept of one, ``record_additions`` makes that row.
+to be kept of one, ``record_additions`` makes that row. An id outside the range is that of an import that was
+deleted with its list: SQLite gives it to a later one.
 """
 
 from collections.abc import Sequence
@@ -21,10 +22,20 @@ def note_additions(job: Import, ids: Sequence[int]) -> None:
     job.added_to = last if job.added_to is None else max(job.added_to, last)
 
 
+def was_added_by(job: Import, subscriber_id: int, import_id: int | None) -> bool:
+    """Return whether an import added the subscriber who carries this id of an import."""
+    if job.added_from is None or job.added_to is None:
+        return False
+    return import_id == job.id and job.added_from <= subscriber_id <= job.added_to
+
+
 def record_additions(session: Session, condition: ColumnElement[bool]) -> None:
     """Make an ``ImportChange`` of each subscriber that meets a condition and carries the id of an import."""
     additions = select(Subscriber.import_id, Subscriber.id, literal(True), literal(True), null()).where(
-        condition, Subscriber.import_id.is_not(None)
+        condition,
+        exists().where(
+            Import.id == Subscriber.import_id, Subscriber.id.between(Import.added_from, Import.added_to)
+        ),
     )
     columns = ["import_id", "subscriber_id", "created", "joined", "before"]
     session.execute(insert(ImportChange).from_select(columns, additions))

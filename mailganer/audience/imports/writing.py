@@ -20,7 +20,7 @@ from ...models import (
 from ...models.audience import make_search_key
 from ...subscriber_counts import add_to_counts, count_members, lock, note_new_values
 from ..suppression import LEFT_REASON, SUPPRESSED, suppress_many
-from .additions import note_additions, record_additions
+from .additions import note_additions, record_additions, was_added_by
 from .bulk_rows import (
     BulkRows,
     Change,
@@ -87,7 +87,7 @@ def write_subscribers(
         if confirms_status(subscribers[key], row, changed.get(row.id))
     }
     suppressed_in_file |= {each: status for each, (_key, status) in came.items() if status in SUPPRESSED}
-    added_before = {row.id for row in there.values() if row.import_id == job.id}
+    added_before = {row.id for row in there.values() if was_added_by(job, row.id, row.import_id)}
     noted = {*suppressed_in_file, *changed, *joined}
     if again := added_before & noted:
         record_additions(session, is_one_of(session, Subscriber.id, again))

@@ -13,6 +13,7 @@ CHANGES = sa.table(
     *map(sa.column, ("import_id", "subscriber_id", "created", "joined", "before")),
 )
 SUBSCRIBERS = sa.table("subscriber", sa.column("id"), sa.column("import_id"))
+IMPORTS = sa.table("import", sa.column("id"), sa.column("added_from"), sa.column("added_to"))
 
 
 def upgrade() -> None:
@@ -23,9 +24,13 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     # The version before undoes an import by one row for each subscriber.
+    # An id outside the range is that of an import that was deleted.
     added = sa.select(
         SUBSCRIBERS.c.import_id, SUBSCRIBERS.c.id, sa.literal(True), sa.literal(True), sa.null()
-    ).where(SUBSCRIBERS.c.import_id.is_not(None))
+    ).where(
+        SUBSCRIBERS.c.import_id == IMPORTS.c.id,
+        SUBSCRIBERS.c.id.between(IMPORTS.c.added_from, IMPORTS.c.added_to),
+    )
     op.execute(CHANGES.insert().from_select([column.name for column in CHANGES.c], added))
     op.drop_column("import", "added_to")
     op.drop_column("import", "added_from")
