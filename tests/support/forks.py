@@ -162,6 +162,7 @@ def _server() -> socket.socket:
 
     def end() -> None:
         if os.getpid() == starter:  # and not a fork of the tests
+            ours.close()
             process.kill()
             process.wait()
 
