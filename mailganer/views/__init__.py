@@ -48,3 +48,10 @@ def prepare_templates(environment: Environment) -> None:
         subject_of=subject_of,
     )
     environment.policies["ext.i18n.trimmed"] = True
+    # All names are relative to templates/. Otherwise a template is compiled and kept anew for each chain of
+    # templates that include it: macros.jinja2 dozens of times.
+    environment.join_path = _name_as_written  # type: ignore[method-assign]
+
+
+def _name_as_written(template: str, parent: str) -> str:
+    return template
