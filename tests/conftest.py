@@ -32,6 +32,7 @@ from mailganer.settings import ENVIRONMENT, Settings, from_mapping
 from mailganer.vault import Vault
 
 from .support import outside, slow
+from .support.compiled_sql import compiled_once
 from .support.databases import KINDS, Databases
 from .support.embedded_broker import EmbeddedBroker
 from .support.factories import Factory, Make
@@ -121,6 +122,12 @@ def _no_template_in_a_transaction() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in ((MessageRenderer, "render"), (engine_of_emails, "_compiled_link")):
             patch.setattr(owner, name, _outside_of_transactions(getattr(owner, name)))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sql_is_compiled_once() -> Iterator[None]:
+    with compiled_once():
         yield
 
 
@@ -361,12 +368,11 @@ def applications(_document_is_read_once: None, _templates_are_compiled_once: Non
 @pytest.fixture
 def wsgi_app(applications: "Applications", ini_values: dict[str, str]) -> Any:
     """The whole application, as ``pserve`` would make it, without state of an earlier test."""
+    from .support.applications import close
+
     app = applications.make(ini_values)
     yield app
-    for writer in ("clicks", "looks", "unsubscribes"):
-        app.registry[writer].close()
-    app.registry["opens"].close()
-    app.registry["engine"].dispose()
+    close(app)
 
 
 @pytest.fixture

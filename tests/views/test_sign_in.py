@@ -1,15 +1,18 @@
 """Sign-in, through forms."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mailganer.models import Account, Identity, Sender, SenderStatus
+from mailganer.models import Account, Identity, Sender, SenderStatus, WebSession
+from mailganer.web import RotatingSerializer
 
 from ..support.ports import free_port
+from ..support.signed_in import sign_in_at_once
 from ..support.smtp import SMTPServer
 
 SignIn = Callable[..., Any]
@@ -255,3 +258,45 @@ def test_a_program_that_signs_in_again_and_again_is_not_taken_for_one_that_guess
     body = {"backend": "smtp", "email": "anna@example.com"} | smtp_server.settings
     for _time in range(41):
         app.post_json("/api/v1/login", body, status=200)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_other_tests_are_signed_in_as_by_the_form(
+    app: Any, sign_in: SignIn, smtp_server: SMTPServer, session: Session
+) -> None:
+    sign_in(app, "anna@example.com")
+    by_form = _rows(app, session, "anna@example.com"), _cookies(app)
+    app.reset()
+    sign_in_at_once(app, "boris@example.com", smtp_server)
+    assert (_rows(app, session, "boris@example.com"), _cookies(app)) == by_form
+    assert "Sign out" in app.get("/campaigns")
+
+
+def _rows(app: Any, session: Session, address: str) -> list[dict[str, str]]:
+    """Return what signing in has written, without ids, times and random values."""
+    account = session.scalars(select(Account).where(Account.email == address)).one()
+    rows = [account]
+    for model in (Identity, Sender, WebSession):
+        rows += session.scalars(select(model).where(model.account_id == account.id))
+    found = [{column.key: getattr(row, column.key) for column in row.__table__.columns} for row in rows]
+    session.commit()
+    for values in found:
+        if "secrets" in values:
+            values["secrets"] = app.app.registry["vault"].decrypt(account.id, values["secrets"])
+        for name in ("id", "account_id", "key", "suppression_key"):
+            values.pop(name, None)
+    return [
+        {
+            name: "a time" if isinstance(value, datetime) else str(value).replace(address, "ADDRESS")
+            for name, value in values.items()
+        }
+        for values in found
+    ]
+
+
+def _cookies(app: Any) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Return the cookies without their values, and the names of what the session's cookie holds."""
+    cookies = sorted((each.name, each.domain, each.path, str(each.secure)) for each in app.cookiejar)
+    signed = app.cookies["mailganer"].strip('"').encode()
+    _used, _made, known = RotatingSerializer(app.app.registry["settings"].secret_keys).loads(signed)
+    return cookies, sorted(known.keys() - {"_f_"})  # the form also welcomes

@@ -6,35 +6,32 @@ from typing import Any
 import pytest
 from webtest import TestApp
 
-from mailganer import main
 from mailganer.errors import SettingsError
 from mailganer.settings import from_mapping
 from mailganer.web.rate_limits import WRONG_TOKENS
+
+from ..support.applications import Applications, close
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 TOKEN = "0123456789abcdef" * 2
 
 
 @pytest.fixture
-def status(ini_values: dict[str, str]) -> Any:
-    """``status("10.0.0.7", token="", trusted_proxy=...)``: the status of ``/metrics`` for that client."""
-    apps: list[Any] = []
+def status(applications: Applications, ini_values: dict[str, str]) -> Any:
+    """``status("10.0.0.7", token="", trusted_proxy=...)``: the status of ``/metrics`` for that client.
+
+    Each time from an application that has just started.
+    """
 
     def status(address: str, token: str = "", **values: str) -> int:
-        app = main({}, **ini_values, **{f"mailganer.{name}": value for name, value in values.items()})
-        apps.append(app)
+        app = applications.make(ini_values | {f"mailganer.{name}": value for name, value in values.items()})
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        number: int = (
-            TestApp(app)
-            .get("/metrics", headers=headers, extra_environ={"REMOTE_ADDR": address}, status="*")
-            .status_int
-        )
-        return number
+        client = {"REMOTE_ADDR": address}
+        response = TestApp(app).get("/metrics", headers=headers, extra_environ=client, status="*")
+        close(app)
+        return int(response.status_int)
 
-    yield status
-    for app in apps:
-        app.registry["opens"].close()
-        app.registry["engine"].dispose()
+    return status
 
 
 Status = Callable[..., int]
