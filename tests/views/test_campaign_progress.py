@@ -40,7 +40,7 @@ def test_the_reason_of_a_pause_is_in_the_language_of_the_page(anna, draft, sessi
     session.commit()
     here = f"/campaigns/{draft.id}/progress"
     assert "The email cannot be sent. This email cannot be rendered" in anna.get(here)
-    assert "Письмо нельзя отправить. Это письмо не удаётся сформировать" in anna.get(here, {"lang": "ru"})
+    assert "Письмо нельзя отправить. Это письмо не\N{NO-BREAK SPACE}удаётся" in anna.get(here, {"lang": "ru"})
 
 
 def test_a_time_in_a_stored_sentence_is_in_the_time_zone_of_the_user(anna, draft, session):

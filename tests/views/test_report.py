@@ -5,7 +5,7 @@ import io
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from mailganer.campaigns.actuals import kept_forecast
 from mailganer.campaigns.simulation import simulate
@@ -238,6 +238,7 @@ def test_our_own_words_are_in_the_language_of_the_page_and_a_servers_stay(anna, 
     page, ours = f"/campaigns/{campaign.id}/report", "The server does not accept addresses with"
     assert "550 5.1.1 &lt;script&gt;alert(1)&lt;/script&gt;" in anna.get(f"{page}?lang=ru")
     deliveries[0].reply = f"{ours} these characters before the @."
+    session.execute(update(Batch).values(epoch=Batch.epoch + 1))  # it was sent again
     session.commit()
     assert ours in anna.get(f"{page}?lang=en")
     assert ours not in anna.get(f"{page}?lang=ru")
