@@ -13,7 +13,7 @@ from jinja2 import nodes
 
 from ..errors import EmailError
 from . import render_budget
-from .address_runs import address_runs
+from .address_runs import GIVEN_LINKS, address_runs
 from .render_budget import RenderBudget, RenderTooLarge
 from .sandbox import CompiledTemplate, Sandbox
 
@@ -83,6 +83,11 @@ class CompiledBody(Generic[Piece]):
         for place, program in self._programs:
             pieces[place] = self._computed(program, values, run)
         return pieces
+
+    @property
+    def prints_values(self) -> bool:
+        """Return whether it contains more than constant text and the recipient's own links."""
+        return bool(self._programs) or any(name not in GIVEN_LINKS for name, _places, _times in self._names)
 
     def runs(self, pieces: Sequence[Piece]) -> Iterator[Piece]:
         """Yield what each run of pieces became in which an address can be put together."""

@@ -64,6 +64,7 @@ def prepare(
         variables=names | names_of_values(fills, names),
         fills=fills,
         typed=typed,
+        own_text=not typed and bool(source.text.strip()),
         adjusted=tuple(code for code, done in ((PARAGRAPHS, plain), (OWN_ADDRESSES, copied.found)) if done),
     )
     _test_render(email)

@@ -15,7 +15,7 @@ from .list_markers import DASH, signs_of_items
 from .placeholders import MASK, MaskedSource, escape_code
 from .text_spacing import LINE, NONE, SPACE, Gap, Spacing, without_minus
 
-_BLOCKS = frozenset(
+BLOCKS = frozenset(
     (
         "address",
         "article",
@@ -293,7 +293,7 @@ def _open(masked: MaskedSource, token: markup.Token, writer: _Writer) -> None:
             writer.cells[-1] += 1
     elif name in _LISTS:
         writer.begin_list()
-    elif name in _BLOCKS:
+    elif name in BLOCKS:
         writer.breaks(2 if name in _APART else 1)
         if name == "tr":
             writer.cells.append(0)
@@ -330,7 +330,7 @@ def _close(token: markup.Token, writer: _Writer) -> None:
         writer.breaks(1)
     elif name in _LISTS:
         writer.end_list()
-    elif name in _BLOCKS:
+    elif name in BLOCKS:
         writer.breaks(2 if name in _APART else 1)
         if name == "pre" and writer.preformatted:
             writer.preformatted -= 1

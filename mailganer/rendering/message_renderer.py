@@ -105,9 +105,14 @@ _LONGEST_KNOWN = 100
 class _Part:
     """One of the two bodies: its MIME headers, and its rendering path."""
 
-    def __init__(self, subtype: str, plain: CompiledTemplate, environment: Pieces) -> None:
+    def __init__(
+        self, subtype: str, plain: CompiledTemplate, environment: Pieces, *, apart: bool = False
+    ) -> None:
+        """Compile a part. ``apart``: no other part of the email shows the same text without tags."""
         self._plain = plain
         self._body = None if plain.captures else _body(plain, environment)
+        self._is_examined_whole = apart and self._body is not None and self._body.prints_values
+        self._is_examined = self._is_examined_whole or (self._body is not None and self._body.has_runs)
         self._in_html = subtype == "html"
         self._head = _head_of(subtype, "quoted-printable")
         self._head_of_base64 = _head_of(subtype, "base64")
@@ -118,17 +123,20 @@ class _Part:
         """Return the part for one recipient. ``suspect``: a value has a link of another recipient."""
         if self._body is None:
             text = self._plain.render(values, run)
-            if others.has_link_in_part(text):
+            if others.found or others.has_link_in_part(text):
+                others.found = True
                 text = others.replaced(text, in_html=self._in_html)
             return self._as_base64(text)
         pieces = self._body.pieces(values, run)
-        if suspect or (
-            self._body.has_runs
-            and any(others.has_link_in_piece(each, _text_of) for each in self._body.runs(pieces))
-        ):
+        if suspect or others.found or (self._is_examined and self._has_link(self._body, pieces, others)):
+            others.found = True
             text = _text_of(b"".join(pieces))
             return self._as_base64(others.replaced(text, in_html=self._in_html))
         return (self._head, *pieces, b"\r\n")
+
+    def _has_link(self, body: CompiledBody[bytes], pieces: Sequence[bytes], others: OtherRecipients) -> bool:
+        runs = (b"".join(pieces),) if self._is_examined_whole else body.runs(pieces)
+        return any(others.has_link_in_piece(each, _text_of) for each in runs)
 
     def _as_base64(self, text: str) -> Iterable[bytes]:
         return (self._head_of_base64, _base64(text), b"\r\n")
@@ -176,7 +184,9 @@ class MessageRenderer:
         known: dict[str, bytes] = {}
         self._parts = [_Part("plain", engine.text, Pieces(html=False, known=known))]
         if engine.html:
-            self._parts.append(_Part("html", engine.html, Pieces(html=True, known=known)))
+            self._parts.append(
+                _Part("html", engine.html, Pieces(html=True, known=known), apart=email.own_text)
+            )
         # One-click unsubscribing needs a web address; without a web server, recipients unsubscribe by
         # replying.
         self._by_click = _Head(envelope, one_click=True)

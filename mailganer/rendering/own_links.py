@@ -200,7 +200,7 @@ _CUT: Final = "\U0010ff07"  # stands for whatever divides a text without being s
 _DIVIDED: Final = re.compile(rf"[A-Za-z0-9_{_CUT}-]{{{_LENGTH + 1},}}+")
 # Default_Ignorable_Code_Point of Unicode, the annotation marks, control characters, and what the compiler
 # removes.
-_INVISIBLE: Final = re.compile(
+INVISIBLE: Final = re.compile(
     "[\0-\x08\x0b\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff\U0010ff00-\U0010ffff]"
@@ -225,7 +225,7 @@ def _divided(form: str) -> Iterator[str]:
 
     Cuts are not simply removed, because what stands next to a token may be divided from it by a tag alone.
     """
-    for found in _DIVIDED.finditer(_INVISIBLE.sub(_CUT, form)):
+    for found in _DIVIDED.finditer(INVISIBLE.sub(_CUT, form)):
         pieces = found[0].split(_CUT)
         word, cuts = "".join(pieces), set(accumulate(map(len, pieces), initial=0))
         for begin in cuts if len(pieces) > 1 else ():

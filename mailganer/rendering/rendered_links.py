@@ -2,15 +2,21 @@
 
 ``copied_links`` replaces those that are written in the source. What is rendered can have more of them, so it
 is examined once more: only values and computed parts, because constant text was examined when compiled.
+
+An address that tags divide between two values is whole in the text part, which is made from the HTML. So the
+HTML is examined for such addresses when the text part had one.
 """
 
+import html
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
 from . import markup
 from .copied_links import Change
+from .divided_links import Span, VisibleText
+from .markup import Edit
 from .own_links import OwnAddress, OwnLink, place_of, unescaped
 from .placeholders import MaskedSource
 from .sandbox_operations import clean, plain
@@ -42,20 +48,24 @@ def other_recipients_link(address: str, ours: str, token: str) -> OwnLink | None
 
 def has_recipients_link(text: str, ours: str) -> bool:
     """Return whether a text, or the HTML of an email without links of its own, has a recipient's link."""
-    text = clean(text)
-    if not ours or not place_of(ours).may_be_in(text):
+    if not ours:
         return False
-    place, text = place_of(ours), unescaped(text)
-    return place.read(text) is not None or next(_links_in(place, text), None) is not None
+    place, text = place_of(ours), clean(text)
+    if place.may_be_in(text):
+        whole = unescaped(text)
+        if place.read(whole) is not None or next(_links_in(place, whole), None) is not None:
+            return True
+    return next(_divided_links(place, text), None) is not None
 
 
 class OtherRecipients:
     """Replacement of other recipients' links in what was rendered for one recipient."""
 
-    __slots__ = ("_urls",)
+    __slots__ = ("_urls", "found")
 
     def __init__(self, urls: Urls) -> None:
         self._urls = urls
+        self.found = False  # in a part of the email that was examined already
 
     def has_link(self, text: str) -> bool:
         """Return whether a value or a part of the email has such a link, quickly if nothing is like one."""
@@ -165,8 +175,19 @@ class _RenderedChange(Change):
     """A change of rendered text. It contains no template code."""
 
     def applied(self, *, in_html: bool) -> str:
-        edits = self.html_edits() if in_html else list(self.plain_edits(str))
-        return markup.apply(self.masked.text, edits)
+        text = self.masked.text
+        if not in_html:
+            return markup.apply(text, self.plain_edits(str))
+        edits = self.html_edits()
+        return markup.apply(text, [*edits, *self._divided_edits(edits)])
+
+    def _divided_edits(self, others: Sequence[Edit]) -> Iterator[Edit]:
+        """Yield edits that leave the tags within an address, but none of its text."""
+        for spans, own in _divided_links(self.place, self.masked.text):
+            if any(edit.start < span.end and span.start < edit.end for edit in others for span in spans):
+                continue
+            yield Edit(*spans[0], self._address(own, html.escape) or "")
+            yield from (Edit(*span, "") for span in spans[1:])
 
     def _found_in_text(self) -> Iterator[tuple[int, int, OwnLink]]:
         return _links_in(self.place, self.masked.text)
@@ -186,6 +207,19 @@ def _links_in(place: OwnAddress, text: str) -> Iterator[tuple[int, int, OwnLink]
         if each[0] >= end:
             yield each
             end = each[1]
+
+
+def _divided_links(place: OwnAddress, source: str) -> Iterator[tuple[list[Span], OwnLink]]:
+    """Yield our addresses that tags or invisible characters divide in an HTML, as spans of the source."""
+    if "<" not in source and "&" not in source:
+        return
+    visible = VisibleText(source)
+    if not place.may_be_in(visible.text):
+        return
+    for start, end, own in _links_in(place, visible.text):
+        spans = visible.spans(start, end)
+        if len(spans) > 1:
+            yield spans, own
 
 
 def _without_scheme(place: OwnAddress, text: str) -> Iterator[tuple[int, int, OwnLink]]:

@@ -45,6 +45,7 @@ class CompiledEmail:
     # that each may use those before it.
     fills: tuple[tuple[str, str, bool], ...] = ()
     typed: bool = False  # written as text only: the HTML is made from it, and errors in it are the text's
+    own_text: bool = False  # the text was written beside the HTML, not made from it
     adjusted: tuple[str, ...] = ()  # unusual changes to the source: PARAGRAPHS, OWN_ADDRESSES
 
     def to_json(self) -> dict[str, Any]:
@@ -58,6 +59,7 @@ class CompiledEmail:
             "variables": sorted(self.variables),
             "fills": [list(fill) for fill in self.fills],
             "typed": self.typed,
+            "own_text": self.own_text,
             "adjusted": list(self.adjusted),
         }
 
@@ -72,6 +74,7 @@ class CompiledEmail:
             variables=frozenset(kept["variables"]),
             fills=tuple((name, template, bool(wins)) for name, template, wins in kept.get("fills", ())),
             typed=bool(kept.get("typed", False)),
+            own_text=bool(kept.get("own_text", False)),
             adjusted=tuple(kept.get("adjusted", ())),
         )
 

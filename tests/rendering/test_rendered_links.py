@@ -7,7 +7,8 @@ from urllib.parse import quote
 import pytest
 
 from mailganer.rendering import MessageRenderer, Urls
-from mailganer.rendering.rendered_links import OtherRecipients
+from mailganer.rendering.divided_links import VisibleText
+from mailganer.rendering.rendered_links import OtherRecipients, has_recipients_link
 
 from .conftest import COPY, ENVELOPE, email_of, part
 
@@ -55,6 +56,49 @@ def test_no_text_has_another_recipients_link(html: str, values: dict[str, Any], 
     shown, text = sent(f"{html}<p><a href='https://shop.test/'>shop</a></p>", tracked=tracked, **values)
     assert shown.count(URLS.unsubscribe) == text.count(URLS.unsubscribe) == 2  # the footer has the other one
     assert ("https://shop.test/" in shown) is not tracked
+
+
+HALVES = {"first": LEAVE[:38], "second": LEAVE[38:]}
+
+
+@pytest.mark.parametrize("own_text", ["", "Words of my own"])
+@pytest.mark.parametrize(
+    ("html", "values"),
+    [
+        ("<p>see {{ first }}<wbr>{{ second }} end</p>", HALVES),
+        ("<p>see <b>{{ first }}</b>{{ second }} end</p>", HALVES),
+        ("<p>see {{ first }}<!-- x -->{{ second }} end</p>", HALVES),
+        ("<p>see {% for x in [first, second] %}<span>{{ x }}</span>{% endfor %} end</p>", HALVES),
+        ("{% macro m(x) %}{{ x }}{% endmacro %}<p>see {{ m(first) }}<i></i>{{ m(second) }} end</p>", HALVES),
+        ("<p>see {{ cell[:30] }}&shy;{{ cell[30:] }} end</p>", {"cell": LEAVE}),
+        ("<p>see {{ cell[:12] }}&#8203;{{ cell[12:] }} end</p>", {"cell": LEAVE}),
+        ("<p>see {{ cell[:12] }}<wbr>{{ cell[12:] }} end</p>", {"cell": LEAVE}),
+        (f"<p>see {OURS}/u/<b>{{{{ cell[-22:] }}}}</b> end</p>", {"cell": LEAVE}),
+        ("<p>see {{ cell|safe }} end</p>", {"cell": f"{LEAVE[:-9]}<b></b>{LEAVE[-9:]}"}),
+        ("<p>see {{ cell|safe }} end</p>", {"cell": f"{LEAVE[:12]}<b></b>{LEAVE[12:]}"}),
+    ],
+)
+def test_no_html_shows_another_recipients_link_that_tags_divide(
+    html: str, values: dict[str, Any], own_text: str
+) -> None:
+    """Also when no other part shows it undivided."""
+    renderer = MessageRenderer(
+        email_of(html, text=own_text, ours=OURS), replace(ENVELOPE, track_clicks=False)
+    )
+    shown = VisibleText(part(renderer.render(COPY._replace(values=values, urls=URLS)), "html")).text
+    assert f"see {URLS.unsubscribe} end" in shown
+    assert OLD not in shown
+
+
+def test_texts_in_different_blocks_are_not_put_together() -> None:
+    html = "<table><tr><td>{{ first }}</td><td>{{ second }}</td></tr></table><p>{{ cell }}</p>"
+    shown, _text = sent(html, **HALVES, cell=LEAVE)
+    assert f"<td>{HALVES['first']}</td><td>{HALVES['second']}</td>" in shown
+
+
+def test_the_check_finds_a_link_that_tags_divide() -> None:
+    assert has_recipients_link(f"<p>{LEAVE[:38]}<wbr>{LEAVE[38:]}</p>", OURS)
+    assert not has_recipients_link(f"<p>{OURS}/about<wbr>{LEAVE[-22:]}</p>", OURS)
 
 
 @pytest.mark.parametrize(
