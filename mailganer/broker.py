@@ -27,6 +27,7 @@ QUEUE = "mailganer"
 QUEUED_AT = "queued_at"  # message header: seconds since 1970 by the clock of Redis
 PROBE = f"{QUEUE}.probe"  # a key that is written to see whether Redis accepts writes
 REFUSES_WRITES = "it refuses writes"
+REFUSES_SIGN_IN = "it refuses the sign-in"
 LONG_QUEUE = 200  # messages; Mailganer itself never has more than about a hundred waiting
 OLD_MESSAGE = 120.0  # seconds; a busy worker process looks at the queue every half minute
 LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes; the rest is for the server's temporary names
@@ -105,11 +106,34 @@ def trouble(url: str, timeout: float = 2) -> str:
             if client := redis_client(connection):
                 client.set(PROBE, "", px=1000)
             connection.default_channel.close()
-    except connection.channel_errors as error:
-        return f"{REFUSES_WRITES}: {str(error).rstrip('.')}"
-    except (OperationalError, KombuError, OSError, *connection.connection_errors) as error:
-        return str(error) or type(error).__name__
+    except (
+        *(OperationalError, KombuError, OSError),
+        *(*connection.channel_errors, *connection.connection_errors),
+    ) as error:
+        return _reason(error, connection)
     return ""
+
+
+def _reason(error: BaseException, connection: Connection) -> str:
+    if _refuses_sign_in(error):
+        return f"{REFUSES_SIGN_IN}: {str(error).rstrip('.')}"
+    if isinstance(error, connection.channel_errors):
+        return f"{REFUSES_WRITES}: {str(error).rstrip('.')}"
+    return str(error) or type(error).__name__
+
+
+def _refuses_sign_in(error: BaseException | None) -> bool:
+    """Return whether user name and password are refused. Kombu raises an error of its own instead."""
+    from amqp.exceptions import AccessRefused
+    from redis.exceptions import AuthenticationError  # takes a quarter of a second
+
+    while error is not None:
+        if isinstance(error, AuthenticationError):
+            return True
+        if isinstance(error, AccessRefused) and "Login was refused" in str(error):
+            return True
+        error = error.__cause__
+    return False
 
 
 def connect(url: str, timeout: float, **redis_options: float) -> Connection:

@@ -6,11 +6,12 @@ it without an error.
 
 import logging
 import time
+from collections.abc import Callable
 from threading import Event, Thread
 
 from . import broker
 from .logs import Outage
-from .queue import BROKER, UNREACHABLE
+from .queue import BROKER, UNREACHABLE, resume
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -19,11 +20,17 @@ AGAIN = 1.0  # seconds after a check that failed: one failure is no outage yet
 
 
 class BrokerMonitor:
-    """Check the broker at ``url`` in a thread, and log outages as those of ``outage``."""
+    """Check the broker at ``url`` in a thread, and log outages as those of ``outage``.
 
-    def __init__(self, url: str, outage: Outage) -> None:
+    Each check signs in anew. Only a check ends an outage: connections that were opened before the broker's
+    password was changed still work. ``is_connected`` returns whether the process itself has a connection.
+    """
+
+    def __init__(self, url: str, outage: Outage, is_connected: Callable[[], bool] = lambda: True) -> None:
         self._url = url
         self._outage = outage
+        self._is_connected = is_connected
+        outage.is_monitored = True
         self._failing_since: float | None = None
         self._stopped = Event()
 
@@ -39,7 +46,9 @@ class BrokerMonitor:
         trouble = broker.trouble(self._url)
         if not trouble:
             self._failing_since = None
-            self._outage.ended(log)
+            resume(self._url)
+            if self._is_connected():
+                self._outage.ended(log, by_monitor=True)
         elif self._failing_since is None:
             self._failing_since = began
         else:

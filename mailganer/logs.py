@@ -165,6 +165,7 @@ class Outage:
         self._name = name
         self._since: dict[str, tuple[float]] = {}  # setdefault and pop need no lock between threads
         self._is_muted = False
+        self.is_monitored = False  # then only a monitor ends it: a use may go through an old connection
         self.failures = 0  # calls of ``began``; a caller sees by it whether another noticed the outage
         self._known.append(self)
 
@@ -190,8 +191,10 @@ class Outage:
         if not self._is_muted and self._since.setdefault("monotonic", mine) is mine:
             log.log(level, self._begin() + message, *values, **details)
 
-    def ended(self, log: Any) -> None:
+    def ended(self, log: Any, *, by_monitor: bool = False) -> None:
         """Write how long the outage was, if there was one."""
+        if self.is_monitored and not by_monitor:
+            return
         since = self._since.pop("monotonic", None)
         if since is not None:
             log.warning("%s%s is back after %.0f s", self._begin(), self._name, time.monotonic() - since[0])
@@ -204,6 +207,7 @@ class Outage:
         """Reset all outages: for tests, which share a process."""
         for each in cls._known:
             each._since.clear()
+            each.is_monitored = False
             each._is_muted = False
         cls.part = ""
 

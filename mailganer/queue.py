@@ -8,15 +8,18 @@ marks that one is waiting; with another broker the length of the queue does.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import celery
 from celery import Celery
+from celery.app.amqp import AMQP
 from celery.utils import uuid
 from kombu.exceptions import KombuError, OperationalError
 from kombu.messaging import Producer
+from kombu.pools import producers
 
 from . import broker
 from .broker import QUEUE, QUEUED_AT, broker_url, count_messages, redis_client
@@ -39,6 +42,10 @@ EXPIRES = {"tick": 360, "plan": 15, "run_lane": 15, "look_up": 60, "import": 360
 The receiver compares with its own clock. A tick's message comes from another machine, whose clock may be
 minutes behind, and must arrive all the same; the others are mostly sent and received on one machine.
 """
+
+PUBLISHES = 2.0  # seconds in which Redis takes a message; a frozen one would hold up planning and sending
+SLOW_FAILURE = 0.5  # seconds: what fails faster, such as a refused connection, is tried again each time
+PAUSE = 10.0  # seconds without another try after a slow failure, unless a monitor finds the broker usable
 
 BROKEN = (KombuError, OperationalError, OSError)
 
@@ -97,9 +104,36 @@ def _transport(url: str) -> dict[str, Any]:
         "interval_start": 0,
         "interval_max": 0.2,
         "socket_connect_timeout": 2,
-        "socket_timeout": 5,  # a worker asks for one second
+        "socket_timeout": 5,  # a worker asks for one second; see also PUBLISHES
         "socket_keepalive": not url.startswith("redis+socket"),
     }
+
+
+class ImpatientAMQP(AMQP):  # type: ignore[misc]  # Celery has no types
+    """Celery's messaging, which waits less for a frozen broker when it publishes than when it reads."""
+
+    _producer_pool: Any = None  # set to None again by Celery in a forked process
+
+    @property
+    def producer_pool(self) -> Any:
+        if self._producer_pool is None:
+            redis = self.app.conf.broker_url.startswith("redis")
+            options = {"socket_timeout": PUBLISHES} if redis else {}
+            self._producer_pool = producers[self.app.connection_for_write(transport_options=options)]
+            self._producer_pool.limit = self.app.pool.limit
+        return self._producer_pool
+
+
+class _Paused(OperationalError):
+    """The broker is not tried, because it failed slowly a moment ago."""
+
+
+_paused_until: dict[str, float] = {}  # monotonic times by the broker's URL
+
+
+def resume(url: str) -> None:
+    """Try the broker again at once: it is usable."""
+    _paused_until.pop(url, None)
 
 
 def enqueue(app: Celery, task: str, *ids: int) -> bool:
@@ -121,6 +155,8 @@ def enqueue(app: Celery, task: str, *ids: int) -> bool:
                     headers={QUEUED_AT: broker.now(producer.connection)},
                     producer=producer,
                 )
+    except _Paused:
+        return False
     except BROKEN as error:
         BROKER.began(log, UNREACHABLE, reason_of(error))
         return False
@@ -144,6 +180,8 @@ def note_received(app: Celery, task: str, ids: Any, message_id: str) -> None:
             key = _key(task.removeprefix("mailganer."), tuple(ids))
             if client and client.get(key) == message_id.encode():
                 client.delete(key)
+    except _Paused:
+        return
     except BROKEN as error:
         BROKER.began(log, UNREACHABLE, reason_of(error))
 
@@ -162,11 +200,18 @@ def is_empty(app: Celery) -> bool:
 
 @contextmanager
 def _producer(app: Celery) -> Iterator[Producer]:
+    url = app.conf.broker_url
+    if time.monotonic() < _paused_until.get(url, 0.0):
+        raise _Paused
     with app.producer_pool.acquire(block=True) as producer:
-        connection = producer.connection
+        connection, begun = producer.connection, time.monotonic()
         try:
             yield producer
-        except (*connection.connection_errors, *connection.channel_errors) as error:
+        except (*BROKEN, *connection.connection_errors, *connection.channel_errors) as error:
+            if time.monotonic() - begun > SLOW_FAILURE:
+                _paused_until[url] = time.monotonic() + PAUSE
+            if isinstance(error, BROKEN):
+                raise
             raise OperationalError(str(error)) from error
 
 
@@ -209,6 +254,6 @@ def enqueue_after_commit(request: "Request", task: str, *ids: int) -> None:
 
 
 def includeme(config: "Configurator") -> None:
-    app = Celery("mailganer", set_as_current=False)
+    app = Celery("mailganer", set_as_current=False, amqp=ImpatientAMQP)
     app.config_from_object(celery_config(config.registry["settings"]))
     config.registry["celery"] = app

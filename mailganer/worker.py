@@ -32,7 +32,7 @@ from .cli.common import find_ini
 from .errors import SettingsError
 from .logs import Outage, configure_part, write_warning
 from .monotonic import elapsed
-from .queue import BROKER, TICK_EVERY, celery_config, enqueue
+from .queue import BROKER, TICK_EVERY, ImpatientAMQP, celery_config, enqueue
 from .settings import Settings, load
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -43,6 +43,8 @@ TASK_MODULES = ("mailganer.sending.tasks", "mailganer.audience.tasks", "mailgane
 
 class Worker(Celery):  # type: ignore[misc]  # Celery has no types
     """Celery with the settings of an installation, loaded on first use."""
+
+    amqp_cls = ImpatientAMQP
 
     @property
     def mailganer_settings(self) -> Settings:

@@ -123,7 +123,7 @@ def _broker(settings: Settings) -> Findings:
     trouble = broker.trouble(broker.broker_url(settings))
     if settings.embedded:
         program = broker.find_program(settings)
-        if trouble.startswith(broker.REFUSES_WRITES):
+        if trouble.startswith((broker.REFUSES_WRITES, broker.REFUSES_SIGN_IN)):
             yield False, f"The embedded broker cannot be used: {trouble}."
         elif trouble:
             yield (
@@ -134,6 +134,12 @@ def _broker(settings: Settings) -> Findings:
             yield True, f"The embedded broker responds ({program})."
     elif trouble.startswith(broker.REFUSES_WRITES):
         yield False, f"{trouble[:1].upper()}{trouble[1:]}. It may be a replica, or its memory may be full."
+    elif trouble.startswith(broker.REFUSES_SIGN_IN):
+        yield (
+            False,
+            f"{trouble[:1].upper()}{trouble[1:]}. Check the user name and the password in celery.broker_url "
+            "(CELERY_BROKER_URL).",
+        )
     elif trouble:
         yield (
             False,

@@ -35,9 +35,11 @@ class BrokerConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **{**options, "without_gossip": True, "without_mingle": True})
         self._monitor: BrokerMonitor | None = None
+        self._is_ready = False
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, however long the broker is away; Celery's own method logs each failed attempt."""
+        self._is_ready = False
         connected = conn.ensure_connection(
             lambda error, _interval: _began(error),
             self.app.conf.broker_connection_max_retries,
@@ -61,16 +63,18 @@ class BrokerConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         _began(exc)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
+        self._is_ready = False
         _began(exc)
         with _without_lines(logging.getLogger(Consumer.__module__)):
             super().on_connection_error_after_connected(exc)
 
     def on_ready(self) -> None:
-        """Log the recovery: from here on, tasks are received."""
+        """Let the recovery be logged: from here on, tasks are received."""
         super().on_ready()
+        self._is_ready = True
         CONSUMER.ended(log)
         if self._monitor is None:
-            self._monitor = BrokerMonitor(self.app.conf.broker_url, CONSUMER)
+            self._monitor = BrokerMonitor(self.app.conf.broker_url, CONSUMER, lambda: self._is_ready)
             self._monitor.start()
 
 

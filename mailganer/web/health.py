@@ -134,10 +134,17 @@ class BrokerWatch:
             return
         trouble = broker.trouble(self._url, BROKER_ANSWERS)
         found = None if trouble else broker.backlog(self._url, BROKER_ANSWERS)
-        refuses = trouble.startswith(broker.REFUSES_WRITES)
-        self._state = "ok" if found else f"down: {broker.REFUSES_WRITES if refuses else 'it does not answer'}"
+        self._state = "ok" if found else _broker_down(trouble)
         self._backlog = found or Backlog(0)
         self._until = time.monotonic() + BROKER_IS_KNOWN
+
+
+def _broker_down(trouble: str) -> str:
+    """Return the kind of a trouble: the words of the error may name hosts."""
+    for kind in (broker.REFUSES_WRITES, broker.REFUSES_SIGN_IN):
+        if trouble.startswith(kind):
+            return f"down: {kind}"
+    return NO_ANSWER
 
 
 def _queue(backlog: Backlog) -> str:

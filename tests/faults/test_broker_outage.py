@@ -1,6 +1,7 @@
 """A broker that goes away and comes back is two lines in the log of each part, however often it is tried."""
 
 import json
+import logging
 import os
 import re
 import socket
@@ -18,14 +19,17 @@ from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
-from mailganer.broker import REFUSES_WRITES, trouble
+from mailganer import queue
+from mailganer.broker import REFUSES_SIGN_IN, REFUSES_WRITES, trouble
 from mailganer.broker_monitor import BrokerMonitor
 from mailganer.logs import Outage
 from mailganer.models import Heartbeat
-from mailganer.settings import ENVIRONMENT
+from mailganer.queue import BROKER, ImpatientAMQP, celery_config, enqueue, is_empty, note_received
+from mailganer.settings import ENVIRONMENT, Settings
 from mailganer.web.health import BrokerWatch
 from tests.support.installation import Installation
 from tests.support.ports import die_with_parent, free_port, wait_until
@@ -231,6 +235,87 @@ def test_one_failed_check_is_no_outage(monkeypatch: pytest.MonkeyPatch, caplog: 
     first, last = [each.getMessage() for each in caplog.records]
     assert first == "The broker is unreachable (away); retrying"
     assert last.startswith("The broker is back after 0 s")
+
+
+def test_a_password_set_meanwhile_is_one_outage_although_old_connections_still_work(
+    broker: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis asks for a new password at a new sign-in only."""
+    app = producer(broker.url)
+    monitor = BrokerMonitor(broker.url, BROKER)
+    assert enqueue(app, "tick")
+    ask(broker, "CONFIG", "SET", "requirepass", "s3cret")
+    for number in range(4):
+        monitor.check()
+        assert enqueue(app, "plan", number)
+    assert BrokerWatch(broker.url).state() == "down: it refuses the sign-in"
+    wrong = broker.url.replace("//", "//:another@")
+    assert BrokerWatch(wrong).state() == "down: it refuses the sign-in"
+    assert trouble(wrong).startswith(REFUSES_SIGN_IN)
+    assert "another" not in trouble(wrong)
+    with redis.Redis(port=broker.port, password="s3cret") as client:
+        client.config_set("requirepass", "")
+    for number in range(4):
+        monitor.check()
+        assert enqueue(app, "plan", number)
+    first, last = [each.getMessage() for each in caplog.records if "broker" in each.getMessage()]
+    assert first == "The broker is unreachable (it refuses the sign-in: Authentication required); retrying"
+    assert last.startswith("The broker is back after ")
+
+
+def test_a_broker_is_back_when_the_process_itself_is_connected(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    outage, connected = Outage("The broker"), False
+    monkeypatch.setattr("mailganer.broker.trouble", lambda _url: "")
+    monitor = BrokerMonitor("redis://", outage, lambda: connected)
+    outage.began(logging.getLogger(), "away")
+    outage.ended(logging.getLogger())
+    monitor.check()
+    assert len(caplog.records) == 1
+    connected = True
+    monitor.check()
+    assert "is back" in caplog.records[-1].getMessage()
+
+
+def test_a_frozen_broker_is_waited_for_once(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a tick, a plan and a lane want to queue: the rest is skipped until the broker is usable."""
+    monkeypatch.setattr(queue, "PUBLISHES", 0.6)
+    app = producer(broker.url)
+    assert enqueue(app, "tick")
+    tries = []
+    acquire = app.producer_pool.acquire
+    monkeypatch.setattr(app.producer_pool, "acquire", lambda **more: tries.append(1) or acquire(**more))
+    broker.signal(SIGSTOP)
+    try:
+        began = time.monotonic()
+        for number in range(20):
+            assert is_empty(app)
+            assert not enqueue(app, "plan", number)
+            note_received(app, "mailganer.plan", (number,), "id")
+        assert time.monotonic() - began < 5  # the timeout of the connections that read
+        assert len(tries) == 1
+    finally:
+        broker.signal(SIGCONT)
+    BrokerMonitor(broker.url, Outage("The broker")).check()
+    assert enqueue(app, "plan", 1)
+
+
+def test_a_refused_connection_is_tried_again_each_time(broker: Redis) -> None:
+    app = producer(broker.url)
+    broker.kill()
+    assert not enqueue(app, "plan", 1)
+    broker.start()
+    assert enqueue(app, "plan", 1)
+
+
+def producer(url: str) -> Celery:
+    """A part that queues tasks, as the web part makes it."""
+    app = Celery("producer", set_as_current=False, amqp=ImpatientAMQP)
+    app.config_from_object(
+        celery_config(Settings("sqlite://", "http://localhost", ("",), Path(), broker_url=url))
+    )
+    return app
 
 
 def has_ticked(installation: Installation) -> bool:
