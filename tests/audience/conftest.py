@@ -64,7 +64,7 @@ class Bringer:
             )
             return [tuple(row) for row in rows]
 
-    def people(self) -> dict[str, Subscriber]:
+    def subscribers(self) -> dict[str, Subscriber]:
         """Return the subscribers of the list, by address key."""
         with self.sessions() as session:
             found = session.scalars(
@@ -73,7 +73,7 @@ class Bringer:
                 .where(list_member.c.list_id == self.list.id)
                 .order_by(Subscriber.id)
             )
-            return {person.email_key: person for person in found}
+            return {subscriber.email_key: subscriber for subscriber in found}
 
     def files(self) -> list[str]:
         """Return the files in the uploads folder."""

@@ -69,7 +69,7 @@ def test_each_row_of_an_uncertain_encoding_is_noted(bringer):
         (2, "encoding_guessed"),
         (4, "encoding_guessed"),
     ]
-    assert {each.first_name for each in bringer.people().values()} == {"Jürgen", "Ann", "Håkon"}
+    assert {each.first_name for each in bringer.subscribers().values()} == {"Jürgen", "Ann", "Håkon"}
 
 
 @SQLITE
@@ -85,7 +85,9 @@ def test_an_encoding_that_is_named_is_used(bringer, encoding):
     names = UNCERTAIN[encoding].split("|")
     job = bringer.bring(file_of(names, encoding), encoding=encoding)
     assert (job.encoding, job.rejected, job.notes) == (encoding, 0, {})
-    assert [bringer.people()[f"r{number}@example.org"].first_name for number in range(len(names))] == names
+    assert [
+        bringer.subscribers()[f"r{number}@example.org"].first_name for number in range(len(names))
+    ] == names
 
 
 @SQLITE
@@ -104,7 +106,7 @@ def test_an_uncertain_encoding_is_chosen_before_the_file_is_applied(bringer, set
     with bringer.sessions.begin() as session:
         apply_import(session, session.get(Import, job.id))
     bringer.run(job.id)
-    assert {each.first_name for each in bringer.people().values()} == {"משה", "Ann", "כהן"}
+    assert {each.first_name for each in bringer.subscribers().values()} == {"משה", "Ann", "כהן"}
 
 
 def test_encodings_are_known_by_their_usual_names():

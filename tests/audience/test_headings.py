@@ -38,7 +38,7 @@ from mailganer.audience.imports.mapping import guess_mapping
 )
 def test_an_email_names_a_column_as_the_file_does(bringer, heading, cell, variable, value):
     bringer.bring(f"E-mail;{heading}\nanna@example.com;{cell}\n")
-    values = subscriber_values(bringer.people()["anna@example.com"], {variable, "e_mail"})
+    values = subscriber_values(bringer.subscribers()["anna@example.com"], {variable, "e_mail"})
     assert (values[variable], values["e_mail"]) == (value, "anna@example.com")
 
 
@@ -69,7 +69,7 @@ def test_german_french_and_spanish_headings_are_understood(headings, fields):
 
 def test_last_names_come_first_where_the_heading_says_so(bringer):
     bringer.bring("Nom et prénom;Courriel\nDupont Anne;anne@example.com\n")
-    anne = bringer.people()["anne@example.com"]
+    anne = bringer.subscribers()["anne@example.com"]
     assert (anne.first_name, anne.last_name) == ("Anne", "Dupont")
 
 
@@ -82,7 +82,7 @@ def test_every_heading_that_is_understood_is_a_name_in_emails():
 def test_a_column_name_beside_last_names_means_the_first_name_in_emails_too(bringer):
     content = "email,name,surname\nanna@example.com,Anna,Smith\nboris@example.com,,Jones\n"
     bringer.bring(content)
-    anna = bringer.people()["anna@example.com"]
+    anna = bringer.subscribers()["anna@example.com"]
     values = subscriber_values(anna, {"name", "surname"})
     assert (values["name"], values["surname"], values["first_name"]) == ("Anna", "Smith", "Anna")
     job = bringer.bring(content)
@@ -91,12 +91,12 @@ def test_a_column_name_beside_last_names_means_the_first_name_in_emails_too(brin
 
 def test_a_subscribers_own_variable_comes_first(bringer):
     bringer.bring("email;first name;имя\nanna@example.com;Anna;Аня\nboris@example.com;Boris;\n")
-    people = bringer.people()
-    assert subscriber_values(people["anna@example.com"], {"imya"})["imya"] == "Аня"
-    assert subscriber_values(people["boris@example.com"], {"imya"})["imya"] == "Boris"
+    subscribers = bringer.subscribers()
+    assert subscriber_values(subscribers["anna@example.com"], {"imya"})["imya"] == "Аня"
+    assert subscriber_values(subscribers["boris@example.com"], {"imya"})["imya"] == "Boris"
 
 
 def test_only_names_that_the_email_uses_are_worked_out(bringer):
     bringer.bring("email;name\nanna@example.com;Anna Smith\n")
-    values = subscriber_values(bringer.people()["anna@example.com"], frozenset())
+    values = subscriber_values(bringer.subscribers()["anna@example.com"], frozenset())
     assert values.keys() == {"email", "first_name", "last_name", "birthday"}

@@ -44,7 +44,9 @@ def bring(bringer):
 
 
 def statuses(bringer) -> dict[str, str]:
-    return {key.partition("@")[0]: person.status.value for key, person in bringer.people().items()}
+    return {
+        key.partition("@")[0]: subscriber.status.value for key, subscriber in bringer.subscribers().items()
+    }
 
 
 def columns_of(job: Import) -> dict[str, str]:
@@ -63,8 +65,8 @@ def test_the_column_with_most_addresses_is_taken(bringer, bring):
     assert job.mapping["6"] == "email"
     assert (job.added, job.rejected) == (42, 0)
     assert noted(job) == [(42, "address_first")]
-    assert "gga@example.org" in bringer.people()
-    assert bringer.people()["gg0@example.org"].first_name == "P0"
+    assert "gga@example.org" in bringer.subscribers()
+    assert bringer.subscribers()["gg0@example.org"].first_name == "P0"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_a_column_of_addresses_is_one_by_its_cells(bringer, content, column):
 def test_another_column_of_addresses_helps_where_the_chosen_one_has_none(bringer, content, expected, note):
     job = bringer.bring(content)
     assert job.mapping["0"] == "email"
-    assert "".join(key[0] for key in bringer.people()) == expected
+    assert "".join(key[0] for key in bringer.subscribers()) == expected
     details = [detail for _row, code, detail in job.notes.get("rows", []) if code == "address_other"]
     assert set(details) == ({note} if note else set())
 
@@ -124,14 +126,14 @@ def test_a_column_that_the_user_left_out_gives_no_address(bringer):
 def test_notes_above_the_headings_are_passed_over(bringer, bring):
     job = bring("linkedin.csv")
     assert (job.added, bringer.rejects(job)) == (2, [(6, "address_missing")])
-    eva = bringer.people()["li3@example.org"]
+    eva = bringer.subscribers()["li3@example.org"]
     assert (eva.first_name, eva.last_name) == ("Éva", "Kovács, PhD")
     assert eva.fields["company"] == "Foo, Inc."
 
 
 def test_a_title_in_one_cell_is_passed_over(bringer, bring):
     assert bring("title_one_line.csv").added == 2
-    assert {person.first_name for person in bringer.people().values()} == {"Анна", "Пётр"}
+    assert {subscriber.first_name for subscriber in bringer.subscribers().values()} == {"Анна", "Пётр"}
 
 
 @pytest.mark.parametrize("rows", [1, 2, 15, 60])
@@ -148,7 +150,7 @@ def test_notes_are_passed_over_with_a_mapping_that_names_the_heading(bringer, ma
     content = "Отчёт; май\nОтдел; продажи\n\nКто;Куда писать\nАнна;a@example.org\n"
     job = bringer.bring(content, mapping=mapping)
     assert (job.added, job.columns) == (1, ["Кто", "Куда писать"])
-    assert bringer.people()["a@example.org"].fields == {"kto": "Анна"}
+    assert bringer.subscribers()["a@example.org"].fields == {"kto": "Анна"}
 
 
 def test_a_title_above_rows_without_headings_is_skipped(bringer):
@@ -161,10 +163,10 @@ def test_a_title_above_rows_without_headings_is_skipped(bringer):
 
 def test_birthdays_are_read_where_they_can_be_and_cost_no_one_their_place(bringer, bring):
     job = bring("bday_dash.csv")
-    people = bringer.people()
+    subscribers = bringer.subscribers()
     assert (job.added, job.rejected) == (14, 0)
     yearless = date(1604, 5, 14)
-    assert {key.partition("@")[0]: person.birthday for key, person in people.items()} == {
+    assert {key.partition("@")[0]: subscriber.birthday for key, subscriber in subscribers.items()} == {
         **dict.fromkeys(("bd1", "bd2", "bd3", "bd4"), yearless),
         **dict.fromkeys(("bd5", "bd6", "bd7", "bd8", "bd9", "bdc"), date(1990, 5, 14)),
         "bda": date(1604, 2, 29),
@@ -179,7 +181,7 @@ def test_birthdays_are_read_where_they_can_be_and_cost_no_one_their_place(bringe
 def test_the_none_of_outlook_is_no_birthday(bringer, bring):
     job = bring("outlook_bday.csv")
     assert (job.added, job.rejected, job.notes) == (5, 0, {})
-    assert {person.birthday for person in bringer.people().values()} == {None}
+    assert {subscriber.birthday for subscriber in bringer.subscribers().values()} == {None}
 
 
 def test_an_order_that_the_column_does_not_give_away_is_asked_for(bringer, bring, session):
@@ -196,7 +198,7 @@ def test_the_order_is_decided_by_rows_far_down_as_well(bringer):
     rows = "".join(f"r{number}@example.org,05/06\n" for number in range(300))
     job = bringer.bring(f"email,birthday\n{rows}last@example.org,05/14\n")
     assert job.mapping["1"] == "birthday_month_first"
-    assert bringer.people()["r0@example.org"].birthday == date(1604, 5, 6)
+    assert bringer.subscribers()["r0@example.org"].birthday == date(1604, 5, 6)
 
 
 def test_a_birthday_in_three_columns_is_put_together(bringer):
@@ -204,10 +206,10 @@ def test_a_birthday_in_three_columns_is_put_together(bringer):
         "First Name,Primary Email,Birth Year,Birth Month,Birth Day\n"
         "Anna,a@example.org,1990,5,14\nBob,b@example.org,,May,14\nCy,c@example.org,,,\nDi,d@example.org,1990,2,31\n"
     )
-    found = {key[0]: person.birthday for key, person in bringer.people().items()}
+    found = {key[0]: subscriber.birthday for key, subscriber in bringer.subscribers().items()}
     assert found == {"a": date(1990, 5, 14), "b": date(1604, 5, 14), "c": None, "d": None}
     assert noted(job) == [(5, "birthday")]
-    assert bringer.people()["a@example.org"].fields == {}
+    assert bringer.subscribers()["a@example.org"].fields == {}
 
 
 # Addresses
@@ -216,16 +218,19 @@ def test_a_birthday_in_three_columns_is_put_together(bringer):
 def test_addresses_are_taken_out_of_what_stands_around_them(bringer, bring):
     job = bring("angle.csv")
     assert (job.added, job.rejected) == (5, 0)
-    assert sorted(bringer.people()) == [f"ang{number}@example.org" for number in range(1, 6)]
+    assert sorted(bringer.subscribers()) == [f"ang{number}@example.org" for number in range(1, 6)]
     assert job.notes["counts"] == {"address_repaired": 5}
-    assert bringer.people()["ang1@example.org"].first_name == "Anna"
+    assert bringer.subscribers()["ang1@example.org"].first_name == "Anna"
 
 
 def test_a_name_beside_an_address_is_the_name_of_who_has_no_other(bringer):
     bringer.bring(
         'email\n"Gray, Anna <a@example.org>"\n<b@example.org>\nИванова Анна <mailto:c@example.org>\n'
     )
-    names = {key[0]: (person.first_name, person.last_name) for key, person in bringer.people().items()}
+    names = {
+        key[0]: (subscriber.first_name, subscriber.last_name)
+        for key, subscriber in bringer.subscribers().items()
+    }
     assert names == {"a": ("Anna", "Gray"), "b": ("", ""), "c": ("Иванова", "Анна")}
 
 
@@ -259,7 +264,7 @@ def test_the_reason_of_a_rejected_address_is_true(bringer, cell, code):
 )
 def test_full_names_are_split(bringer, heading, cell, first_name, last_name):
     bringer.bring(f"email;{heading}\na@example.org;{cell}\n")
-    anna = bringer.people()["a@example.org"]
+    anna = bringer.subscribers()["a@example.org"]
     assert (anna.first_name, anna.last_name) == (first_name, last_name)
 
 
@@ -269,7 +274,7 @@ def test_full_names_are_split(bringer, heading, cell, first_name, last_name):
 def test_a_row_in_another_encoding_is_rejected_in_a_small_file_too(bringer, bring):
     job = bring("mixed_encodings.csv")
     assert bringer.rejects(job) == [(3, "encoding")]
-    assert {person.first_name for person in bringer.people().values()} == {"Иван", "Анна"}
+    assert {subscriber.first_name for subscriber in bringer.subscribers().values()} == {"Иван", "Анна"}
 
 
 @pytest.mark.parametrize("encoding", ["cp1251", "cp1252", "latin-1"])
@@ -282,7 +287,7 @@ def test_a_file_that_was_garbled_before_is_repaired_with_a_note(bringer, encodin
     assert columns_of(job) == {"0": "email", "1": "first_name", "2": "last_name", "3": "gorod"}
     assert noted(job) == [(2, "letters_repaired"), (3, "letters_repaired")]
     shown = [
-        (each.first_name, each.last_name, each.fields.get("gorod")) for each in bringer.people().values()
+        (each.first_name, each.last_name, each.fields.get("gorod")) for each in bringer.subscribers().values()
     ]
     assert shown == [("Иван", "Щукин", "Рязань"), ("José", "Müller", "Łódź"), ("Ann", "Gray", None)]
 
@@ -298,7 +303,7 @@ def test_a_utf_8_row_in_a_file_of_another_encoding_is_rejected(bringer):
     job = bringer.bring("email;имя\n".encode("cp1251") + rows + "x@example.org;Анна\n".encode())
     assert job.encoding == "cp1251"
     assert bringer.rejects(job) == [(7, "encoding")]
-    assert {person.first_name for person in bringer.people().values()} == {"Борис"}
+    assert {subscriber.first_name for subscriber in bringer.subscribers().values()} == {"Борис"}
 
 
 @pytest.mark.parametrize("encoding", ["cp1251", "koi8_r", "cp866"])
@@ -317,11 +322,11 @@ def test_a_quoted_cell_behind_a_blank_is_a_quoted_cell(bringer):
     )
     job = bringer.bring(rows)
     assert (job.added, job.rejected) == (3, 0)
-    people = {key[0]: person for key, person in bringer.people().items()}
-    assert people["a"].first_name == "Anna"
-    assert people["a"].fields == {"settings": '{"a": true, "b": 1}', "note": "x"}
-    assert people["b"].fields == {"settings": 'kept as, "it" is', "note": 'say "yes"'}
-    assert people["c"].fields == {"settings": '"not closed', "note": "x"}
+    subscribers = {key[0]: subscriber for key, subscriber in bringer.subscribers().items()}
+    assert subscribers["a"].first_name == "Anna"
+    assert subscribers["a"].fields == {"settings": '{"a": true, "b": 1}', "note": "x"}
+    assert subscribers["b"].fields == {"settings": 'kept as, "it" is', "note": 'say "yes"'}
+    assert subscribers["c"].fields == {"settings": '"not closed', "note": "x"}
 
 
 @SQLITE
@@ -333,10 +338,10 @@ def test_quotes_that_a_backslash_escapes_belong_to_the_cell(bringer):
     ]
     job = bringer.bring("\n".join(rows))
     assert (job.added, job.rejected) == (2, 0)
-    people = {key[0]: person for key, person in bringer.people().items()}
-    assert (people["a"].first_name, people["a"].last_name) == ("A", '"x" B')
-    assert people["a"].fields == {"path": r'C:\dir "new"'}
-    assert people["b"].fields == {"path": "C:\\dir\\", "json": r'{"q": "a\"b"}'}
+    subscribers = {key[0]: subscriber for key, subscriber in bringer.subscribers().items()}
+    assert (subscribers["a"].first_name, subscribers["a"].last_name) == ("A", '"x" B')
+    assert subscribers["a"].fields == {"path": r'C:\dir "new"'}
+    assert subscribers["b"].fields == {"path": "C:\\dir\\", "json": r'{"q": "a\"b"}'}
 
 
 def test_a_row_in_another_encoding_is_offered_as_it_was_meant(bringer):
@@ -355,10 +360,10 @@ def test_an_export_of_another_installation_keeps_who_left(bringer, bring, sessio
     job = bring("own_export_elsewhere.csv")
     assert (job.added, job.notes["left"]) == (3, 2)
     assert statuses(bringer) == {"own1": "active", "own2": "unsubscribed", "own3": "bounced"}
-    assert bringer.people()["own2@example.org"].fields == {}
+    assert bringer.subscribers()["own2@example.org"].fields == {}
     with bringer.sessions.begin() as fresh:
-        for person in fresh.scalars(select(Subscriber)):
-            erase_subscriber(fresh, person)
+        for subscriber in fresh.scalars(select(Subscriber)):
+            erase_subscriber(fresh, subscriber)
     again = bring("own_export_elsewhere.csv")
     assert (again.added, bringer.rejects(again)) == (1, [(3, "suppressed"), (4, "suppressed")])
 
@@ -407,7 +412,7 @@ def test_the_words_of_other_programs_are_understood(bringer, heading, cells, exp
 def test_a_column_of_something_else_is_a_field(bringer, heading):
     bringer.bring(f"email;{heading}\na@example.org;gold\nb@example.org;no\n")
     assert statuses(bringer) == {"a": "active", "b": "active"}
-    assert list(bringer.people()["a@example.org"].fields.values()) == ["gold"]
+    assert list(bringer.subscribers()["a@example.org"].fields.values()) == ["gold"]
 
 
 @SQLITE
@@ -666,9 +671,11 @@ def test_who_left_by_several_files_stays_away_until_all_are_undone(
 def state_of(bringer) -> list[tuple[object, ...]]:
     """Return all data of subscribers and suppressions."""
     with bringer.sessions() as session:
-        people = session.execute(select(Subscriber.first_name, Subscriber.status, Subscriber.status_reason))
+        subscribers = session.execute(
+            select(Subscriber.first_name, Subscriber.status, Subscriber.status_reason)
+        )
         return [
-            *map(tuple, people),
+            *map(tuple, subscribers),
             *map(tuple, session.execute(select(Suppression.status, Suppression.reason))),
         ]
 
@@ -722,7 +729,7 @@ def test_what_is_foreseen_is_what_happens(bringer, bring, name):
     foreseen = bring(name, apply=False)
     assert foreseen.status is ImportStatus.ready
     counts = (foreseen.rows, foreseen.added, foreseen.updated, foreseen.unchanged, foreseen.rejected)
-    assert bringer.people() == {}
+    assert bringer.subscribers() == {}
     done = bring(name)
     assert (done.rows, done.added, done.updated, done.unchanged, done.rejected) == counts
     assert done.notes == foreseen.notes

@@ -46,11 +46,11 @@ def test_subscribers_are_imported_with_names_birthdays_and_variables(bringer):
         "boris@example.com;Борис;;;\n"
     )
     assert (job.status, job.rows, job.added, job.rejected) == (ImportStatus.done, 2, 2, 0)
-    anna = bringer.people()["anna@example.com"]
+    anna = bringer.subscribers()["anna@example.com"]
     assert (anna.email, anna.first_name, anna.last_name) == ("Anna@Example.com", "Анна", "Иванова")
     assert anna.birthday == date(1990, 5, 14)
     assert anna.fields == {"gorod": "Москва"}
-    assert bringer.people()["boris@example.com"].fields == {}
+    assert bringer.subscribers()["boris@example.com"].fields == {}
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -60,7 +60,7 @@ def test_every_encoding_and_delimiter_spreadsheets_write_is_read(bringer, delimi
     content = "\r\n".join(delimiter.join(row) for row in rows).encode(encoding)
     job = bringer.bring(content)
     assert job.added == 1, job.error
-    anna = bringer.people()["anna@example.com"]
+    anna = bringer.subscribers()["anna@example.com"]
     assert (anna.first_name, anna.fields) == ("Анна", {"gorod": "Нижний Новгород"})
 
 
@@ -70,7 +70,7 @@ def test_western_emails_in_a_western_encoding_are_read(bringer):
             "cp1252"
         )
     )
-    jose = bringer.people()["jose@example.com"]
+    jose = bringer.subscribers()["jose@example.com"]
     assert (jose.first_name, jose.last_name, jose.fields) == ("José", "Müller", {"city": "Zürich"})
 
 
@@ -78,7 +78,7 @@ def test_a_row_in_another_encoding_is_rejected_and_the_others_go_in(bringer):
     good = "".join(f"r{n}@example.com;Анна\n" for n in range(20)).encode()
     job = bringer.bring("email;имя\n".encode() + good + "x@example.com;Борис\n".encode("cp1251"))
     assert (job.added, bringer.rejects(job)) == (20, [(22, "encoding")])
-    assert bringer.people()["r0@example.com"].first_name == "Анна"
+    assert bringer.subscribers()["r0@example.com"].first_name == "Анна"
 
 
 def test_a_separator_line_of_a_spreadsheet_is_understood(bringer):
@@ -93,13 +93,13 @@ def test_line_ends_of_old_macs_are_read(bringer):
 
 def test_quoted_cells_hold_delimiters_quotes_and_line_breaks(bringer):
     bringer.bring('email,note\nanna@example.com,"one, ""two""\r\nthree"\nb@example.com,x\n')
-    assert bringer.people()["anna@example.com"].fields == {"note": 'one, "two"\nthree'}
-    assert len(bringer.people()) == 2
+    assert bringer.subscribers()["anna@example.com"].fields == {"note": 'one, "two"\nthree'}
+    assert len(bringer.subscribers()) == 2
 
 
 def test_a_file_of_addresses_alone_needs_no_heading(bringer):
     job = bringer.bring("anna@example.com\nboris@example.com\n")
-    assert (job.header, job.added, sorted(bringer.people())) == (
+    assert (job.header, job.added, sorted(bringer.subscribers())) == (
         False,
         2,
         ["anna@example.com", "boris@example.com"],
@@ -108,7 +108,7 @@ def test_a_file_of_addresses_alone_needs_no_heading(bringer):
 
 def test_columns_without_headings_become_numbered_variables(bringer):
     bringer.bring("Anna,anna@example.com,Moscow\nBoris,boris@example.com,Omsk\n")
-    assert bringer.people()["anna@example.com"].fields == {"column_1": "Anna", "column_3": "Moscow"}
+    assert bringer.subscribers()["anna@example.com"].fields == {"column_1": "Anna", "column_3": "Moscow"}
 
 
 @pytest.mark.parametrize(
@@ -137,41 +137,45 @@ def test_the_column_of_addresses_is_found_by_its_cells(bringer):
 )
 def test_names_are_understood(bringer, heading, cell, first_name, last_name, fields):
     bringer.bring(f"email;{heading}\nanna@example.com;{cell}\n")
-    anna = bringer.people()["anna@example.com"]
+    anna = bringer.subscribers()["anna@example.com"]
     assert (anna.first_name, anna.last_name, anna.fields) == (first_name, last_name, fields)
 
 
 def test_encoded_words_in_names_stay_the_text_they_are(bringer):
     bringer.bring("email;имя\nanna@example.com;=?utf-8?b?QmNjOiB4?=\n")
-    assert bringer.people()["anna@example.com"].first_name == "=?utf-8?b?QmNjOiB4?="
+    assert bringer.subscribers()["anna@example.com"].first_name == "=?utf-8?b?QmNjOiB4?="
 
 
 def test_dates_in_the_american_order_are_understood_when_the_column_gives_it_away(bringer):
     job = bringer.bring("email,birthday\na@example.com,05/14/1990\nb@example.com,03/04/1991\n")
     assert job.mapping["1"] == "birthday_month_first"
-    assert bringer.people()["b@example.com"].birthday == date(1991, 3, 4)
+    assert bringer.subscribers()["b@example.com"].birthday == date(1991, 3, 4)
 
 
 def test_two_columns_of_the_same_heading_become_two_variables(bringer):
     bringer.bring("email;phone;phone\nanna@example.com;1;2\n")
-    assert bringer.people()["anna@example.com"].fields == {"phone": "1", "phone_2": "2"}
+    assert bringer.subscribers()["anna@example.com"].fields == {"phone": "1", "phone_2": "2"}
 
 
 def test_a_column_named_like_a_value_of_emails_gets_another_name(bringer):
     bringer.bring("email;list;today\nanna@example.com;a;b\n")
-    assert bringer.people()["anna@example.com"].fields == {"list_field": "a", "today_field": "b"}
+    assert bringer.subscribers()["anna@example.com"].fields == {"list_field": "a", "today_field": "b"}
 
 
 def test_a_column_with_an_empty_heading_is_a_column_where_it_has_cells(bringer):
     job = bringer.bring("email,   ,city, ,\nanna@example.com,x,Oslo,y,\n")
     assert job.added == 1
-    assert bringer.people()["anna@example.com"].fields == {"column_2": "x", "city": "Oslo", "column_4": "y"}
+    assert bringer.subscribers()["anna@example.com"].fields == {
+        "column_2": "x",
+        "city": "Oslo",
+        "column_4": "y",
+    }
 
 
 def test_a_title_above_the_headings_is_passed_over(bringer):
     job = bringer.bring("Customers 2026;;\n;;\nemail;name;city\nanna@example.com;Anna;Oslo\nbad;;\n")
     assert (job.rows, job.added, bringer.rejects(job)) == (2, 1, [(5, "address_domain")])
-    anna = bringer.people()["anna@example.com"]
+    anna = bringer.subscribers()["anna@example.com"]
     assert (anna.first_name, anna.fields) == ("Anna", {"city": "Oslo"})
 
 
@@ -229,7 +233,7 @@ def test_bad_rows_are_rejected_with_number_and_reason_and_the_good_ones_go_in(br
     assert (job.rows, job.added, job.rejected) == (14, 4, 10)
     assert job.notes["rows"] == [[9, "birthday", "31.02.1990"], [10, "birthday_unclear", "05/06/1990"]]
     names = ["date@example.com", "good@example.com", "last@example.com", "unclear@example.com"]
-    assert sorted(bringer.people()) == names
+    assert sorted(bringer.subscribers()) == names
 
 
 def test_rejected_rows_can_be_downloaded_and_no_cell_is_computed(bringer):
@@ -251,9 +255,9 @@ def test_rejected_rows_come_in_when_they_are_corrected(bringer, locale, heading)
     job = bringer.bring(content.replace("bad", "good@example.com"))
     assert (job.rows, job.added, bringer.rejects(job)) == (1, 1, [])
     name = "note" if heading else "column_2"
-    other = bringer.people()["a@example.com"].fields
+    other = bringer.subscribers()["a@example.com"].fields
     assert other == {name: "fine", "column_3": "1"}
-    assert bringer.people()["good@example.com"].fields == {name: note, "column_3": "2"}
+    assert bringer.subscribers()["good@example.com"].fields == {name: note, "column_3": "2"}
 
 
 def test_every_reason_has_a_sentence():
@@ -297,7 +301,7 @@ def test_a_huge_cell_far_down_refuses_the_whole_file(bringer):
     rows = b"".join(b"r%d@example.com;%s\n" % (n, b"x" * 60) for n in range(30_000))
     job = bringer.bring(b"email;note\n" + rows + b"z@example.com;" + b"x" * 1_000_000 + b"\n")
     assert (job.status, job.error) == (ImportStatus.failed, "cell:30002")
-    assert bringer.people() == {}
+    assert bringer.subscribers() == {}
     assert bringer.files() == []
 
 
@@ -322,7 +326,7 @@ def test_an_existing_subscriber_gets_what_the_file_says_and_keeps_the_rest(bring
     bringer.bring("email;имя;город;кличка\nanna@example.com;Анна;Москва;Аня\n")
     job = bringer.bring("email;имя;город\nANNA@example.com;;Омск\n")
     assert (job.added, job.updated, job.unchanged) == (0, 1, 0)
-    anna = bringer.people()["anna@example.com"]
+    anna = bringer.subscribers()["anna@example.com"]
     assert (anna.first_name, anna.fields) == ("Анна", {"gorod": "Омск", "klichka": "Аня"})
 
 
@@ -342,7 +346,7 @@ def test_one_address_written_three_ways_is_one_subscriber_and_the_last_row_count
         monkeypatch.setattr(file_batches, "AT_ONCE", rows)
         job = bringer.bring(content)
         assert (job.rows, job.added + job.updated + job.unchanged, job.rejected) == (3, 3, 0)
-        (bob,) = bringer.people().values()
+        (bob,) = bringer.subscribers().values()
         assert (bob.first_name, bob.fields) == ("Роб", {"gorod": "Томск"})
 
 
@@ -383,17 +387,17 @@ def test_who_unsubscribed_is_not_subscribed_again_by_a_file(bringer, now):
     with bringer.sessions.begin() as session:
         unsubscribe(session, session.scalars(select(Subscriber)).one(), reason="link", now=now)
     bringer.bring("email;имя\nanna@example.com;Аня\n")
-    anna = bringer.people()["anna@example.com"]
+    anna = bringer.subscribers()["anna@example.com"]
     assert (anna.status, anna.first_name) == (SubscriberStatus.unsubscribed, "Аня")
 
 
 def test_who_unsubscribed_and_was_erased_stays_out_by_a_file(bringer, now):
     bringer.bring("email\nanna@example.com\nboris@example.com\n")
     with bringer.sessions.begin() as session:
-        for person in session.scalars(select(Subscriber)):
-            if person.email_key == "anna@example.com":
-                unsubscribe(session, person, reason="link", now=now)
-            erase_subscriber(session, person)
+        for subscriber in session.scalars(select(Subscriber)):
+            if subscriber.email_key == "anna@example.com":
+                unsubscribe(session, subscriber, reason="link", now=now)
+            erase_subscriber(session, subscriber)
     job = bringer.bring("email\nAnna@Example.com\nboris@example.com\n")
     assert (job.added, bringer.rejects(job)) == (1, [(2, "suppressed")])
 
@@ -430,13 +434,13 @@ def _with_room_for(settings, number):
 
 
 def test_existing_subscribers_added_to_another_list_are_previewed_as_changed(bringer):
-    people = "email;имя\nanna@example.com;Анна\nboris@example.com;Борис\n"
-    bringer.bring(people)
+    subscribers = "email;имя\nanna@example.com;Анна\nboris@example.com;Борис\n"
+    bringer.bring(subscribers)
     with bringer.sessions.begin() as session:
         account, now = bringer.account.id, bringer.list.created_at
         other = SubscriberList(account_id=account, name="Others", created_at=now)
         session.add(other)
-    job = bringer.bring(people, lst=other, apply=False)
+    job = bringer.bring(subscribers, lst=other, apply=False)
     assert (job.added, job.updated, job.unchanged) == (0, 2, 0)
     with bringer.sessions.begin() as session:
         apply_import(session, session.get(Import, job.id))
@@ -452,8 +456,8 @@ def test_a_file_that_waits_says_what_would_change_and_changes_nothing(bringer):
     )
     assert job.status is ImportStatus.ready
     assert (job.rows, job.added, job.updated, job.unchanged, job.rejected) == (5, 1, 1, 2, 1)
-    assert bringer.people().keys() == {"anna@example.com", "boris@example.com"}
-    assert bringer.people()["anna@example.com"].first_name == "Анна"
+    assert bringer.subscribers().keys() == {"anna@example.com", "boris@example.com"}
+    assert bringer.subscribers()["anna@example.com"].first_name == "Анна"
 
     with bringer.sessions.begin() as session:
         apply_import(session, session.get(Import, job.id))
@@ -465,7 +469,7 @@ def test_a_file_that_waits_says_what_would_change_and_changes_nothing(bringer):
         2,
         1,
     )
-    assert bringer.people()["anna@example.com"].first_name == "Аня"
+    assert bringer.subscribers()["anna@example.com"].first_name == "Аня"
     assert bringer.files() == []
 
 
@@ -488,7 +492,7 @@ def test_the_user_chooses_what_the_columns_are(bringer):
     with bringer.sessions.begin() as session:
         apply_import(session, session.get(Import, job.id))
     bringer.run(job.id)
-    anna = bringer.people()["anna@example.com"]
+    anna = bringer.subscribers()["anna@example.com"]
     assert (anna.first_name, anna.fields) == ("Анна", {})
 
 
@@ -498,7 +502,7 @@ def test_the_user_chooses_what_the_columns_are(bringer):
 )
 def test_a_program_says_what_the_columns_are(bringer, mapping):
     bringer.bring("email;Имя\nanna@example.com;Анна\n", mapping=mapping)
-    assert bringer.people()["anna@example.com"].fields == {"name_of_theirs": "Анна"}
+    assert bringer.subscribers()["anna@example.com"].fields == {"name_of_theirs": "Анна"}
 
 
 def test_a_mapping_finds_addresses_under_any_heading(bringer):
@@ -543,7 +547,7 @@ def test_undo_deletes_new_subscribers_and_restores_old_values(bringer):
         "email;имя;город;birthday\nanna@example.com;Аня;Томск;15.05.1990\nnew@example.com;;;\n"
     )
     assert _undo(bringer, job).status is ImportStatus.undone
-    (anna,) = bringer.people().values()
+    (anna,) = bringer.subscribers().values()
     assert (anna.first_name, anna.fields, anna.birthday) == ("Анна", {"gorod": "Омск"}, date(1990, 5, 14))
     with bringer.sessions() as session:
         assert session.scalars(select(Subscriber.email_key)).all() == ["anna@example.com"]
@@ -556,7 +560,7 @@ def test_undo_gives_back_the_values_from_before_the_file_when_it_named_a_subscri
     bringer.bring("email;имя;город\nanna@example.com;Анна;Омск\n")
     job = bringer.bring("email;имя;город\nanna@example.com;Аня;\nanna@example.com;;Томск\n")
     _undo(bringer, job)
-    anna = bringer.people()["anna@example.com"]
+    anna = bringer.subscribers()["anna@example.com"]
     assert (anna.first_name, anna.fields) == ("Анна", {"gorod": "Омск"})
 
 
@@ -564,15 +568,15 @@ def test_undo_keeps_subscribers_who_were_written_to_or_joined_another_list(
     bringer, make, make_list, session, now
 ):
     job = bringer.bring("email\nwritten@example.com\nelsewhere@example.com\ngone@example.com\n")
-    people = bringer.people()
+    subscribers = bringer.subscribers()
     campaign = make.campaign(bringer.account)
     other = make_list(bringer.account, "Other")
-    make._join(other, [people["elsewhere@example.com"].id], now)
+    make._join(other, [subscribers["elsewhere@example.com"].id], now)
     session.add(
         Delivery(
             id=campaign.id * 10_000_000,
             campaign_id=campaign.id,
-            subscriber_id=people["written@example.com"].id,
+            subscriber_id=subscribers["written@example.com"].id,
             email="written@example.com",
             email_key="written@example.com",
             token=b"t" * 16,
@@ -581,7 +585,7 @@ def test_undo_keeps_subscribers_who_were_written_to_or_joined_another_list(
     )
     make.commit()
     _undo(bringer, job)
-    assert bringer.people() == {}
+    assert bringer.subscribers() == {}
     with bringer.sessions() as fresh:
         assert sorted(fresh.scalars(select(Subscriber.email_key))) == [
             "elsewhere@example.com",
@@ -595,7 +599,7 @@ def test_undo_leaves_what_was_changed_since(bringer):
     bringer.now += timedelta(hours=1)
     bringer.bring("email;имя\nanna@example.com;Нюра\n")
     _undo(bringer, job)
-    assert bringer.people()["anna@example.com"].first_name == "Нюра"
+    assert bringer.subscribers()["anna@example.com"].first_name == "Нюра"
 
 
 def test_a_large_file_is_undone_by_and_by(bringer, monkeypatch):
@@ -605,11 +609,11 @@ def test_a_large_file_is_undone_by_and_by(bringer, monkeypatch):
     monkeypatch.setattr(file_batches, "AT_ONCE", 4)
     job = bringer.bring("email\n" + "".join(f"r{n}@example.com\n" for n in range(20)))
     _undo(bringer, job)
-    assert len(bringer.people()) == 17
+    assert len(bringer.subscribers()) == 17
     with bringer.sessions() as session:
         assert due_imports(session, bringer.now) == [job.id]
     bringer.run(job.id)
-    assert bringer.people() == {}
+    assert bringer.subscribers() == {}
     with bringer.sessions() as session:
         assert due_imports(session, bringer.now) == []
 
@@ -626,10 +630,10 @@ def test_a_file_that_is_coming_in_can_be_stopped(bringer, monkeypatch):
     monkeypatch.setattr(import_steps, "write_subscribers", write_and_stop)
     assert not run_import(bringer.sessions, bringer.settings, import_id, now=lambda: bringer.now, seconds=0)
     assert not run_import(bringer.sessions, bringer.settings, import_id, now=lambda: bringer.now, seconds=0)
-    assert 0 < len(bringer.people()) < 30
+    assert 0 < len(bringer.subscribers()) < 30
     _undo(bringer, bringer.job(import_id))
     bringer.run(import_id)
-    assert bringer.people() == {}
+    assert bringer.subscribers() == {}
     assert bringer.files() == []
 
 
@@ -657,7 +661,7 @@ def test_work_in_slices_comes_to_the_same(bringer, monkeypatch):
     assert slices > 10
     assert (job.status, job.rows, job.added, job.rejected) == (ImportStatus.done, 50, 45, 5)
     assert [row for row, _code in bringer.rejects(job)] == [5, 15, 25, 35, 45]
-    assert len(bringer.people()) == 45
+    assert len(bringer.subscribers()) == 45
 
 
 def test_an_import_that_someone_works_on_is_left_alone(bringer):
@@ -684,7 +688,7 @@ def test_who_lost_the_lease_writes_nothing_more(bringer, monkeypatch):
 
     monkeypatch.setattr(file_batches, "parse_rows", read_and_lose)
     bringer.run(import_id)
-    assert (len(calls), len(bringer.people()), bringer.job(import_id).added) == (2, 5, 5)
+    assert (len(calls), len(bringer.subscribers()), bringer.job(import_id).added) == (2, 5, 5)
 
 
 def test_a_missing_file_is_one_clear_sentence(bringer):
@@ -721,13 +725,13 @@ def test_an_exported_list_can_be_restored(bringer, session):
     assert rows[0]["first_name"] == "'=1+1"
     assert rows[1] | {"birthday": "29.02", "gorod": "Омск", "lists": "Readers", "status": "active"} == rows[1]
     with bringer.sessions.begin() as fresh:
-        for person in fresh.scalars(select(Subscriber)):
-            erase_subscriber(fresh, person)
+        for subscriber in fresh.scalars(select(Subscriber)):
+            erase_subscriber(fresh, subscriber)
     bringer.bring(exported)
-    anna = bringer.people()["anna@example.com"]
+    anna = bringer.subscribers()["anna@example.com"]
     assert (anna.first_name, anna.last_name, anna.birthday) == ("Анна", "Иванова", date(1604, 2, 29))
     assert anna.fields == {"gorod": "Омск"}
-    assert bringer.people()["b@example.com"].first_name == "=1+1"
+    assert bringer.subscribers()["b@example.com"].first_name == "=1+1"
 
 
 def test_numbers_and_booleans_of_the_api_survive_an_export_and_an_import(bringer, now, settings):
@@ -738,11 +742,11 @@ def test_numbers_and_booleans_of_the_api_survive_an_export_and_an_import(bringer
     exported = b"".join(subscribers_csv(bringer.sessions, bringer.account.id)).decode("utf-8-sig")
     assert "false" in exported
     assert bringer.bring(exported).updated == 1  # joins the list
-    kept = bringer.people()["a@example.org"].fields
+    kept = bringer.subscribers()["a@example.org"].fields
     assert {name: repr(value) for name, value in kept.items()} == {n: repr(v) for n, v in fields.items()}
     bringer.bring("email,vip,visits,share,code\na@example.org,TRUE,12,often,7\n")
     changed = {"vip": True, "visits": 12, "share": "often", "code": "7"}
-    assert bringer.people()["a@example.org"].fields == changed
+    assert bringer.subscribers()["a@example.org"].fields == changed
 
 
 def test_a_guarded_export_comes_back_as_it_was(bringer):
@@ -751,10 +755,10 @@ def test_a_guarded_export_comes_back_as_it_was(bringer):
     exported = b"".join(subscribers_csv(bringer.sessions, bringer.account.id)).decode("utf-8-sig")
     assert "one;'=1+1\n'-2;''=3" in exported
     assert bringer.bring(exported).unchanged == 1
-    person = bringer.people()["a@example.com"]
-    assert (person.first_name, person.fields) == ("=Анна", {"note": note})
+    subscriber = bringer.subscribers()["a@example.com"]
+    assert (subscriber.first_name, subscriber.fields) == ("=Анна", {"note": note})
     bringer.bring(f'email;note\nb@example.com;"{note}"\n')
-    assert bringer.people()["b@example.com"].fields == {"note": note}  # from the file of another program
+    assert bringer.subscribers()["b@example.com"].fields == {"note": note}  # from the file of another program
 
 
 def test_an_api_request_and_a_file_do_not_create_one_subscriber_twice(bringer, now, settings):

@@ -49,29 +49,29 @@ def test_a_subscriber_is_added_with_all_fields(session, account, add, make_list)
         fields={"city": "Омск", "Любимый цвет": "синий", "empty": ""},
         lists=[lst],
     )
-    person = added.subscriber
+    subscriber = added.subscriber
     assert (added.created, added.note) == (True, None)
-    assert (person.email, person.email_key, person.first_name) == (
+    assert (subscriber.email, subscriber.email_key, subscriber.first_name) == (
         "Anna@Example.com",
         "anna@example.com",
         "Анна",
     )
-    assert (person.birthday, person.fields) == (
+    assert (subscriber.birthday, subscriber.fields) == (
         date(1990, 5, 14),
         {"city": "Омск", "lyubimyy_tsvet": "синий"},
     )
-    assert [each.id for each in person.lists] == [lst.id]
+    assert [each.id for each in subscriber.lists] == [lst.id]
 
 
 def test_an_existing_subscriber_joins_the_list_and_is_filled_in(account, add, make_list):
     add(first_name="Анна", fields={"city": "Омск"})
     lst = make_list(account)
     again = add("ANNA@example.com", last_name="Иванова", fields={"age": 36}, lists=[lst])
-    person = again.subscriber
+    subscriber = again.subscriber
     assert not again.created
-    assert (person.first_name, person.last_name) == ("Анна", "Иванова")
-    assert person.fields == {"city": "Омск", "age": 36}
-    assert [each.id for each in person.lists] == [lst.id]
+    assert (subscriber.first_name, subscriber.last_name) == ("Анна", "Иванова")
+    assert subscriber.fields == {"city": "Омск", "age": 36}
+    assert [each.id for each in subscriber.lists] == [lst.id]
 
 
 def test_every_wrong_field_is_said_at_once(add, session):
@@ -100,29 +100,29 @@ def test_lists_of_others_take_no_one(add, make, make_list):
 
 def test_a_change_merges_fields_and_replaces_lists(session, account, add, make_list, now):
     one, two = make_list(account, "One"), make_list(account, "Two")
-    person = add(fields={"city": "Омск", "age": "36"}, lists=[one]).subscriber
+    subscriber = add(fields={"city": "Омск", "age": "36"}, lists=[one]).subscriber
     audience.update_subscriber(
         session,
-        person,
+        subscriber,
         {"fields": {"city": None, "shoe": 38}, "lists": [two], "first_name": "Алёна", "birthday": "--02-29"},
         now,
     )
-    assert person.fields == {"age": "36", "shoe": 38}
-    assert [each.name for each in person.lists] == ["Two"]
-    assert person.birthday == date(1604, 2, 29)
+    assert subscriber.fields == {"age": "36", "shoe": 38}
+    assert [each.name for each in subscriber.lists] == ["Two"]
+    assert subscriber.birthday == date(1604, 2, 29)
     assert [each.id for each in audience.search_subscribers(session, account.id, query="алена").items] == [
-        person.id
+        subscriber.id
     ]
 
 
 def test_an_address_can_be_changed_but_not_to_another_subscribers(session, add, now):
     add("boris@example.com")
-    person = add().subscriber
+    subscriber = add().subscriber
     with pytest.raises(InputError) as wrong:
-        audience.update_subscriber(session, person, {"email": "BORIS@example.com"}, now)
+        audience.update_subscriber(session, subscriber, {"email": "BORIS@example.com"}, now)
     assert wrong.value.fields.keys() == {"email"}
-    audience.update_subscriber(session, person, {"email": "Anna.New@example.com"}, now)
-    assert (person.email, person.email_key) == ("Anna.New@example.com", "anna.new@example.com")
+    audience.update_subscriber(session, subscriber, {"email": "Anna.New@example.com"}, now)
+    assert (subscriber.email, subscriber.email_key) == ("Anna.New@example.com", "anna.new@example.com")
 
 
 # Unsubscribing and subscribing again
@@ -130,37 +130,37 @@ def test_an_address_can_be_changed_but_not_to_another_subscribers(session, add, 
 
 def test_who_unsubscribed_gets_nothing_and_stays_so_when_added_again(session, account, add, make_list, now):
     lst = make_list(account)
-    person = add(lists=[lst]).subscriber
-    assert audience.unsubscribe(session, person, reason="link", now=now)
-    assert not audience.unsubscribe(session, person, reason="again", now=now)
+    subscriber = add(lists=[lst]).subscriber
+    assert audience.unsubscribe(session, subscriber, reason="link", now=now)
+    assert not audience.unsubscribe(session, subscriber, reason="again", now=now)
     assert session.execute(audience.recipients(account.id, [lst.id])).all() == []
     again = add()
     assert again.subscriber.status is SubscriberStatus.unsubscribed
     assert again.note
-    assert person.status_reason == "link"
+    assert subscriber.status_reason == "link"
 
 
 def test_only_the_recipient_can_subscribe_again(session, account, add, make_list, now):
     lst = make_list(account)
-    person = add(lists=[lst]).subscriber
-    audience.unsubscribe(session, person, reason="link", now=now)
-    assert audience.resubscribe(session, person, now=now)
-    assert not audience.resubscribe(session, person, now=now)
+    subscriber = add(lists=[lst]).subscriber
+    audience.unsubscribe(session, subscriber, reason="link", now=now)
+    assert audience.resubscribe(session, subscriber, now=now)
+    assert not audience.resubscribe(session, subscriber, now=now)
     assert session.scalars(select(Suppression)).all() == []
     assert len(session.execute(audience.recipients(account.id, [lst.id])).all()) == 1
 
 
 def test_a_weightier_reason_is_never_replaced_by_a_lighter_one(session, add, now):
-    person = add().subscriber
-    audience.suppress(session, person, SubscriberStatus.bounced, reason="550", now=now)
-    audience.suppress(session, person, SubscriberStatus.complained, reason="spam", now=now)
-    assert not audience.unsubscribe(session, person, reason="link", now=now)
-    assert not audience.suppress(session, person, SubscriberStatus.bounced, reason="550", now=now)
-    assert person.status is SubscriberStatus.complained
+    subscriber = add().subscriber
+    audience.suppress(session, subscriber, SubscriberStatus.bounced, reason="550", now=now)
+    audience.suppress(session, subscriber, SubscriberStatus.complained, reason="spam", now=now)
+    assert not audience.unsubscribe(session, subscriber, reason="link", now=now)
+    assert not audience.suppress(session, subscriber, SubscriberStatus.bounced, reason="550", now=now)
+    assert subscriber.status is SubscriberStatus.complained
     with pytest.raises(Conflict):
-        audience.resubscribe(session, person, now=now)
+        audience.resubscribe(session, subscriber, now=now)
     with pytest.raises(ValueError, match="active"):
-        audience.suppress(session, person, SubscriberStatus.active, reason="", now=now)
+        audience.suppress(session, subscriber, SubscriberStatus.active, reason="", now=now)
 
 
 def test_suppression_is_the_accounts_own_and_no_plain_hash(session, account, add, make, now):
@@ -182,10 +182,10 @@ def test_suppression_is_the_accounts_own_and_no_plain_hash(session, account, add
 def test_erasing_leaves_no_trace_but_the_memory_that_they_left(session, account, add, make, make_list, now):
     canary = "canary.иванова@example.com"
     lst = make_list(account)
-    person = add(canary, first_name="Canary", fields={"note": "Canary"}, lists=[lst]).subscriber
+    subscriber = add(canary, first_name="Canary", fields={"note": "Canary"}, lists=[lst]).subscriber
     other = add("boris@example.com", lists=[lst]).subscriber
     campaign = make.campaign(account, (lst,))
-    for number, each in enumerate((person, other)):
+    for number, each in enumerate((subscriber, other)):
         delivery = Delivery(
             id=campaign.id * 10_000_000 + number,
             campaign_id=campaign.id,
@@ -217,9 +217,9 @@ def test_erasing_leaves_no_trace_but_the_memory_that_they_left(session, account,
         ImportReject(import_id=job.id, row=3, code="birthday", detail="", cells=["boris@example.com"])
     )
     session.flush()
-    audience.unsubscribe(session, person, reason="link", now=now)
+    audience.unsubscribe(session, subscriber, reason="link", now=now)
 
-    audience.erase_subscriber(session, person)
+    audience.erase_subscriber(session, subscriber)
     session.commit()
 
     assert session.scalars(select(Subscriber.email)).all() == ["boris@example.com"]
@@ -237,20 +237,20 @@ def test_erasing_leaves_no_trace_but_the_memory_that_they_left(session, account,
 def test_two_erased_subscribers_of_one_campaign_do_not_collide(session, account, add, make, now):
     campaign = make.campaign(account)
     for number in range(2):
-        person = add(f"r{number}@example.com").subscriber
+        subscriber = add(f"r{number}@example.com").subscriber
         session.add(
             Delivery(
                 id=campaign.id * 10_000_000 + number,
                 campaign_id=campaign.id,
-                subscriber_id=person.id,
-                email=person.email,
-                email_key=person.email_key,
+                subscriber_id=subscriber.id,
+                email=subscriber.email,
+                email_key=subscriber.email_key,
                 token=bytes([number]) * 16,
                 dated_at=now,
             )
         )
         session.flush()
-        audience.erase_subscriber(session, person)
+        audience.erase_subscriber(session, subscriber)
     assert len(set(session.scalars(select(Delivery.email_key)))) == 2
 
 
@@ -302,10 +302,10 @@ def test_a_list_that_a_campaign_goes_to_stays(session, account, make, make_list)
         audience.delete_list(session, lst)
     campaign.status = "finished"
     session.flush()
-    person = make.subscriber(account, lists=(lst,))
+    subscriber = make.subscriber(account, lists=(lst,))
     audience.delete_list(session, lst)
     session.expire_all()
-    assert person.lists == []
+    assert subscriber.lists == []
 
 
 # Searching
@@ -316,7 +316,7 @@ def test_pages_of_subscribers_continue_where_the_last_one_ended(session, account
     seen, after = [], None
     while True:
         page = audience.search_subscribers(session, account.id, after=after, limit=3)
-        seen += [person.id for person in page.items]
+        seen += [subscriber.id for subscriber in page.items]
         after = page.next
         if after is None:
             break
@@ -343,7 +343,7 @@ def test_subscribers_are_found_by_any_part_of_name_and_address(session, account,
     make.subscriber(account, "petr@example.com", first_name="Пётр", last_name="Семёнов")
     make.subscriber(make.account("other@example.com"), "anna@example.com", first_name="Анна")
     page = audience.search_subscribers(session, account.id, query=query)
-    assert [person.email for person in page.items] == found
+    assert [subscriber.email for subscriber in page.items] == found
 
 
 # Fields
@@ -387,8 +387,10 @@ def test_no_field_takes_a_name_that_emails_use_already():
 
 
 def test_values_of_emails_cannot_be_covered_by_fields(account, make):
-    person = make.subscriber(account, "a@example.com", first_name="A", fields={"email": "evil", "city": "x"})
-    assert audience.subscriber_values(person, ()) == {
+    subscriber = make.subscriber(
+        account, "a@example.com", first_name="A", fields={"email": "evil", "city": "x"}
+    )
+    assert audience.subscriber_values(subscriber, ()) == {
         "email": "a@example.com",
         "first_name": "A",
         "last_name": "",
