@@ -11,7 +11,7 @@ class Sent:
     """A campaign with six recipients, and the tokens in their emails."""
 
     campaign: Any
-    people: list[Any]
+    subscribers: list[Any]
     deliveries: list[Any]
     tokens: list[str] = field(default_factory=list)
 
@@ -31,7 +31,7 @@ def send(session, make, account, now):
 
     def send(statuses=(), delivery_values=None, **values):
         readers = make.list(account, "Readers")
-        people = [
+        subscribers = [
             make.subscriber(account, lists=(readers,), first_name=name, fields={"city": city, "own": own})
             for name, city, own in (
                 ("Анна", "tver", "https://anna.example/"),
@@ -44,9 +44,9 @@ def send(session, make, account, now):
         ]
         sender = make.sender(account)
         campaign = make.campaign(account, (readers,), (sender,), **{"html": EMAIL, **values})
-        deliveries = sent_campaign(session, campaign, people, now, statuses, **(delivery_values or {}))
+        deliveries = sent_campaign(session, campaign, subscribers, now, statuses, **(delivery_values or {}))
         session.commit()
-        return Sent(campaign, people, deliveries, [token(each) for each in deliveries])
+        return Sent(campaign, subscribers, deliveries, [token(each) for each in deliveries])
 
     return send
 

@@ -96,7 +96,7 @@ def test_a_click_leads_where_the_email_says_for_this_reader(session, sent, now):
     first, second = sent.tokens[0], sent.tokens[1]
     assert record_click(session, first, 1, agent=BROWSER, now=now) == "https://example.com/news"
     assert record_click(session, first, 2, agent=BROWSER, now=now) == (
-        f"https://example.com/tver?for={sent.people[0].email.replace('@', '%40')}"
+        f"https://example.com/tver?for={sent.subscribers[0].email.replace('@', '%40')}"
     )
     assert record_click(session, first, 3, agent=BROWSER, now=now) == "https://anna.example/"
     assert record_click(session, second, 2, agent=BROWSER, now=now).startswith("https://example.com/%D0%BD")
@@ -316,7 +316,7 @@ def test_a_reader_who_was_quicker_than_the_sweep_still_proves_the_email(session,
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("proof", ["open", "click", "unsubscribe"])
-def test_a_reader_and_a_person_who_end_the_same_doubt_do_not_wait_for_each_other(sessions, send, now, proof):
+def test_a_reader_and_a_user_who_end_the_same_doubt_do_not_wait_for_each_other(sessions, send, now, proof):
     sent = send([DeliveryStatus.in_doubt])
     read = {
         "open": lambda own: record_open(own, sent.tokens[0], agent=PERSON, now=now),
@@ -388,7 +388,7 @@ def test_the_email_in_the_browser_is_the_readers_own(session, sent):
     assert "/v/" not in rendered.html  # it is open there already
 
 
-def test_an_erased_person_leaves_an_email_that_can_still_be_read(session, sent):
+def test_an_erased_subscriber_leaves_an_email_that_can_still_be_read(session, sent):
     sent.deliveries[0].subscriber_id = None
     session.flush()
     found = find(session, sent.tokens[0])

@@ -24,9 +24,9 @@ SCANNER = "BarracudaCentral/1.0"
 def sent(session, make, account, now):
     """Three emails; the first is in doubt."""
     readers = make.list(account)
-    people = [make.subscriber(account, lists=(readers,)) for _ in range(3)]
+    subscribers = [make.subscriber(account, lists=(readers,)) for _ in range(3)]
     campaign = make.campaign(account, (readers,), (make.sender(account),))
-    deliveries = sent_campaign(session, campaign, people, now, [DeliveryStatus.in_doubt])
+    deliveries = sent_campaign(session, campaign, subscribers, now, [DeliveryStatus.in_doubt])
     session.commit()
     return campaign.id, [(each.id, bytes(each.token)) for each in deliveries]
 

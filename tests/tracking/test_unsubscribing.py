@@ -17,15 +17,15 @@ def left(session, sent):
 
 def test_unsubscribing_stops_emails_and_is_remembered_against_files(session, sent, account, now):
     reader = unsubscribe_by_token(session, sent.tokens[0], now=now)
-    person = sent.people[0]
+    subscriber = sent.subscribers[0]
     assert (reader.subscribed, reader.left_by_this) == (False, True)
-    assert person.status is SubscriberStatus.unsubscribed
+    assert subscriber.status is SubscriberStatus.unsubscribed
     assert sent.deliveries[0].unsubscribed_at == now
     assert left(session, sent) == 1
-    assert suppressed(session, account.id, [person.email_key]) == {
-        person.email_key: SubscriberStatus.unsubscribed
+    assert suppressed(session, account.id, [subscriber.email_key]) == {
+        subscriber.email_key: SubscriberStatus.unsubscribed
     }
-    assert sent.people[1].status is SubscriberStatus.active
+    assert sent.subscribers[1].status is SubscriberStatus.active
 
 
 def test_unsubscribing_again_changes_nothing(session, sent, now):
@@ -40,16 +40,16 @@ def test_looking_at_the_page_changes_nothing(session, sent):
     reader = recipient_page(session, sent.tokens[0])
     assert reader.subscribed
     assert not session.dirty
-    assert sent.people[0].status is SubscriberStatus.active
+    assert sent.subscribers[0].status is SubscriberStatus.active
 
 
 def test_undo_brings_the_reader_back(session, sent, account, now):
     unsubscribe_by_token(session, sent.tokens[0], now=now)
     reader = resubscribe_by_token(session, sent.tokens[0], now=now)
     assert reader.subscribed
-    assert sent.people[0].status is SubscriberStatus.active
+    assert sent.subscribers[0].status is SubscriberStatus.active
     assert left(session, sent) == 0
-    assert suppressed(session, account.id, [sent.people[0].email_key]) == {}
+    assert suppressed(session, account.id, [sent.subscribers[0].email_key]) == {}
     assert list(session.scalars(select(Event.kind).order_by(Event.id))) == [
         EventKind.unsubscribe,
         EventKind.resubscribe,
@@ -57,7 +57,7 @@ def test_undo_brings_the_reader_back(session, sent, account, now):
 
 
 def test_undo_takes_back_only_what_this_very_email_did(session, sent, now):
-    suppress(session, sent.people[0], SubscriberStatus.unsubscribed, reason="by hand", now=now)
+    suppress(session, sent.subscribers[0], SubscriberStatus.unsubscribed, reason="by hand", now=now)
     with pytest.raises(Conflict):
         resubscribe_by_token(session, sent.tokens[0], now=now)
     assert not recipient_page(session, sent.tokens[0]).left_by_this
@@ -67,7 +67,7 @@ def test_undo_takes_back_only_what_this_very_email_did(session, sent, now):
 
 def test_who_complained_stays_out(session, sent, now):
     unsubscribe_by_token(session, sent.tokens[0], now=now)
-    suppress(session, sent.people[0], SubscriberStatus.complained, reason="spam button", now=now)
+    suppress(session, sent.subscribers[0], SubscriberStatus.complained, reason="spam button", now=now)
     with pytest.raises(Conflict):
         resubscribe_by_token(session, sent.tokens[0], now=now)
 
@@ -82,9 +82,9 @@ def test_an_erased_person_has_nothing_to_leave_and_that_is_no_error(session, sen
 
 
 def test_an_erased_person_who_unsubscribes_stays_out(session, sent, account, now):
-    person, delivery = sent.people[0], sent.deliveries[0]
-    email_key = person.email_key
-    erase_subscriber(session, person)
+    subscriber, delivery = sent.subscribers[0], sent.deliveries[0]
+    email_key = subscriber.email_key
+    erase_subscriber(session, subscriber)
     assert suppressed(session, account.id, [email_key]) == {}
     assert recipient_page(session, sent.tokens[0]).subscribed
 
@@ -103,8 +103,8 @@ def test_an_erased_person_who_unsubscribes_stays_out(session, sent, account, now
 def test_who_was_erased_and_added_again_is_unsubscribed_by_the_earlier_email(
     session, sent, account, make, now
 ):
-    email = sent.people[0].email
-    erase_subscriber(session, sent.people[0])
+    email = sent.subscribers[0].email
+    erase_subscriber(session, sent.subscribers[0])
     again = make.subscriber(account, email)
     other = make.subscriber(make.account("other@example.com"), email)
     unsubscribe_by_token(session, sent.tokens[0], now=now)
@@ -123,9 +123,9 @@ def test_who_was_erased_and_added_again_is_unsubscribed_by_the_earlier_email(
     ],
 )
 def test_the_weightier_status_of_an_erased_person_is_kept(session, sent, account, now, before, after):
-    email_key = sent.people[0].email_key
-    suppress(session, sent.people[0], before, reason="earlier", now=now)
-    erase_subscriber(session, sent.people[0])
+    email_key = sent.subscribers[0].email_key
+    suppress(session, sent.subscribers[0], before, reason="earlier", now=now)
+    erase_subscriber(session, sent.subscribers[0])
     unsubscribe_by_token(session, sent.tokens[0], now=now)
     assert suppressed(session, account.id, [email_key]) == {email_key: after}
 
