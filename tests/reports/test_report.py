@@ -32,11 +32,11 @@ EMAIL = (
 def sent(session, make, account, now):
     """Twelve recipients: seven with different outcomes, five sent."""
     readers = make.list(account)
-    people = [
+    subscribers = [
         make.subscriber(account, f"p{n}@example.org", (readers,), first_name=f"Имя{n}") for n in range(12)
     ]
     campaign = make.campaign(account, (readers,), (make.sender(account),), html=EMAIL)
-    deliveries = sent_campaign(session, campaign, people, now, STATUSES)
+    deliveries = sent_campaign(session, campaign, subscribers, now, STATUSES)
     for delivery, reason, reply in zip(
         deliveries,
         [Reason.refused, Reason.refused, Reason.expired, Reason.interrupted, Reason.unsubscribed],
@@ -181,22 +181,22 @@ def test_every_number_has_its_recipients(session, sent, now):
     read(session, deliveries, now)
     report = campaign_report(session, campaign)
 
-    def people(**filters):
+    def subscribers(**filters):
         return emails(recipients_page(session, campaign, filters=Filters(**filters)))
 
-    assert people(opened=OpenFilter.certain) == ["p8@example.org"]
-    assert people(opened=OpenFilter.possible) == ["p9@example.org"]
-    assert len(people(opened=OpenFilter.any)) == report.opens.people_at_most
-    assert people(opened=OpenFilter.machine) == ["p10@example.org"]
-    assert people(opened=OpenFilter.none) == ["p7@example.org", "p10@example.org", "p11@example.org"]
-    assert people(clicked=True) == ["p8@example.org"]
-    assert len(people(clicked=False)) == 11
-    assert people(link=report.links[0].key) == ["p8@example.org"]
-    assert people(link=report.links[1].key) == []
-    assert people(link="nonsense") == []
-    assert people(left=True) == ["p11@example.org"]
-    assert len(people(status=S.failed)) == 3
-    assert people(status=S.failed, reason=Reason.expired) == ["p2@example.org"]
+    assert subscribers(opened=OpenFilter.certain) == ["p8@example.org"]
+    assert subscribers(opened=OpenFilter.possible) == ["p9@example.org"]
+    assert len(subscribers(opened=OpenFilter.any)) == report.opens.people_at_most
+    assert subscribers(opened=OpenFilter.machine) == ["p10@example.org"]
+    assert subscribers(opened=OpenFilter.none) == ["p7@example.org", "p10@example.org", "p11@example.org"]
+    assert subscribers(clicked=True) == ["p8@example.org"]
+    assert len(subscribers(clicked=False)) == 11
+    assert subscribers(link=report.links[0].key) == ["p8@example.org"]
+    assert subscribers(link=report.links[1].key) == []
+    assert subscribers(link="nonsense") == []
+    assert subscribers(left=True) == ["p11@example.org"]
+    assert len(subscribers(status=S.failed)) == 3
+    assert subscribers(status=S.failed, reason=Reason.expired) == ["p2@example.org"]
 
 
 def test_recipients_are_found_by_a_part_of_their_address_or_name(session, sent):
@@ -249,11 +249,13 @@ def test_the_file_holds_everyone_and_no_formula(sessions, session, sent, now):
 def test_the_file_of_many_comes_in_pieces_and_whole(sessions, session, make, account, now, monkeypatch):
     monkeypatch.setattr("mailganer.reports.recipients._AT_ONCE", 3)
     campaign = make.campaign(account, (), (make.sender(account),))
-    people = [make.subscriber(account, f"p{n}@example.org") for n in range(10)]
-    sent_campaign(session, campaign, people, now)
+    subscribers = [make.subscriber(account, f"p{n}@example.org") for n in range(10)]
+    sent_campaign(session, campaign, subscribers, now)
     session.commit()
     text = b"".join(recipients_csv(sessions, campaign.id)).decode("utf-8-sig")
-    assert [row["Address"] for row in csv.DictReader(io.StringIO(text))] == [each.email for each in people]
+    assert [row["Address"] for row in csv.DictReader(io.StringIO(text))] == [
+        each.email for each in subscribers
+    ]
 
 
 def test_the_file_of_a_filter_has_only_its_recipients(sessions, session, sent):

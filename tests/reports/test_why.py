@@ -50,9 +50,9 @@ def readers(make, account):
 @pytest.fixture
 def anna(make, account, readers, now):
     make.now = now - DAY  # on the list since yesterday
-    person = make.subscriber(account, "anna@example.org", (readers,))
+    subscriber = make.subscriber(account, "anna@example.org", (readers,))
     make.now = now
-    return person
+    return subscriber
 
 
 @pytest.fixture
@@ -330,18 +330,18 @@ def waiting(session, campaign, email):
 
 
 def test_a_free_way_has_only_a_turn(session, make, account, context, campaign, readers, now):
-    people = [make.subscriber(account, f"p{n}@example.org", (readers,)) for n in range(7)]
-    sent_campaign(session, campaign, people, now, [S.sent] + [S.pending] * 6)
+    subscribers = [make.subscriber(account, f"p{n}@example.org", (readers,)) for n in range(7)]
+    sent_campaign(session, campaign, subscribers, now, [S.sent] + [S.pending] * 6)
     first, second = session.scalars(select(Batch).order_by(Batch.number))
     first.state = second.state = BatchState.open
     session.flush()
-    assert codes(why_subscriber(context, people[1]))[-1] == "next"
-    assert said(why_subscriber(context, people[6]))["turn"] == (
+    assert codes(why_subscriber(context, subscribers[1]))[-1] == "next"
+    assert said(why_subscriber(context, subscribers[6]))["turn"] == (
         "Waiting in the queue. Emails that may be sent before it: 5."
     )
     first.not_before = now + HOUR  # deferred recipients hold up no others
     session.flush()
-    assert step(why_subscriber(context, people[6]), ExplanationCode.turn).number == 2
+    assert step(why_subscriber(context, subscribers[6]), ExplanationCode.turn).number == 2
 
 
 def test_a_used_up_sender_is_waited_for(session, context, campaign, anna, waiting, now):
@@ -658,10 +658,10 @@ def test_what_is_no_address_is_asked_again(context):
 
 def test_the_subscriber_and_email_of_another_account_do_not_exist(session, make, context, now):
     stranger = make.account()
-    person = make.subscriber(stranger)
+    subscriber = make.subscriber(stranger)
     campaign = make.campaign(stranger, (), (make.sender(stranger),))
-    delivery = sent_campaign(session, campaign, [person], now)[0]
+    delivery = sent_campaign(session, campaign, [subscriber], now)[0]
     with pytest.raises(NotFound):
-        why_subscriber(context, person)
+        why_subscriber(context, subscriber)
     with pytest.raises(NotFound):
         why_email(context, session.get(Delivery, delivery.id))
