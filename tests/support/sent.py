@@ -45,9 +45,9 @@ def sent_campaign(
             **{
                 "id": first + number,
                 "campaign_id": campaign.id,
-                "subscriber_id": person.id,
-                "email": person.email,
-                "email_key": person.email_key,
+                "subscriber_id": subscriber.id,
+                "email": subscriber.email,
+                "email_key": subscriber.email_key,
                 "token": os.urandom(16),
                 "status": word,
                 "sender_id": campaign.senders[0].id if campaign.senders else None,
@@ -57,7 +57,7 @@ def sent_campaign(
             }
             | values
         )
-        for number, (person, word) in enumerate(zip(subscribers, words, strict=True))
+        for number, (subscriber, word) in enumerate(zip(subscribers, words, strict=True))
     ]
     session.add_all(deliveries)
     session.flush()

@@ -209,15 +209,15 @@ class Furniture:
         self, campaign: Campaign, status: CampaignStatus, words: Sequence[DeliveryStatus], ago: timedelta
     ) -> list[Delivery]:
         """Add its deliveries to the first of the large list, an hour before ``ago``; ``words`` are states."""
-        people = self.many[: len(words)]
-        found = sent_campaign(self.session, campaign, people, self.now - ago, words)
-        for person, delivery in zip(people, found, strict=True):
+        subscribers = self.many[: len(words)]
+        found = sent_campaign(self.session, campaign, subscribers, self.now - ago, words)
+        for subscriber, delivery in zip(subscribers, found, strict=True):
             delivery.reason, reply = WHY.get(delivery.status, (None, None))
             delivery.reply = reply.format(email=delivery.email) if reply else None
             if delivery.status in (S.failed, S.bounced):
                 suppress(
                     self.session,
-                    person,
+                    subscriber,
                     SubscriberStatus.bounced,
                     reason=delivery.reply,
                     now=delivery.settled_at,
@@ -325,8 +325,8 @@ class Furniture:
             if number in LEFT_BY_IT:
                 tracking.unsubscribe_by_token(self.session, token(delivery), now=at + timedelta(minutes=3))
         for number in COMPLAINED:
-            person, at = self.many[number], start + timedelta(hours=5)
-            suppress(self.session, person, SubscriberStatus.complained, reason="", now=at)
+            subscriber, at = self.many[number], start + timedelta(hours=5)
+            suppress(self.session, subscriber, SubscriberStatus.complained, reason="", now=at)
         lane = SimulatedLane(self.sender.from_email, RollingCounter.of(None, ()), per_minute=20)
         foreseen = simulate(225, start, [lane], RollingCounter.of(None, ()), self.account.timezone)
         self.finished.forecast = kept_forecast(foreseen)
@@ -352,14 +352,14 @@ class Furniture:
     def _keep_an_email(self) -> None:
         html = f"<h1>{self.words.ready}</h1><p>{self.words.preheader}</p>"
         mail_catcher.make_folder(self.room.settings.outbox)
-        for person in self.many[:3]:
+        for subscriber in self.many[:3]:
             email = (
-                f"From: {self.words.team} <{self.sender.from_email}>\r\nTo: {person.email}\r\n"
+                f"From: {self.words.team} <{self.sender.from_email}>\r\nTo: {subscriber.email}\r\n"
                 f"Subject: {self.words.ready}\r\nMIME-Version: 1.0\r\n"
                 f"Content-Type: text/html; charset=utf-8\r\n\r\n{html}\r\n"
             )
             mail_catcher.store_email(
-                self.room.settings.outbox, self.sender.from_email, person.email, email.encode()
+                self.room.settings.outbox, self.sender.from_email, subscriber.email, email.encode()
             )
 
     def _fill_up(self, account: Account) -> None:
@@ -367,15 +367,17 @@ class Furniture:
         readers = self.make.list(account, self.words.customers)
         self.make.subscribers(account, FREE_PEOPLE, readers)
         sender = self._sender_of(account)
-        people = self.session.scalars(select(Subscriber).where(Subscriber.account_id == account.id)).all()
+        subscribers = self.session.scalars(
+            select(Subscriber).where(Subscriber.account_id == account.id)
+        ).all()
         email = {"locale": self.language, **self._email("digest")}
         before = self.make.campaign(account, (readers,), (sender,), name=self.words.finished, **email)
-        sent_campaign(self.session, before, people, self.now - timedelta(hours=8))
+        sent_campaign(self.session, before, subscribers, self.now - timedelta(hours=8))
         before.status, before.finished_at = CampaignStatus.finished, self.now - timedelta(hours=9)
         self.limited = self.make.campaign(account, (readers,), (sender,), name=self.words.sending, **email)
         some = FREE_A_DAY - FREE_PEOPLE
         states = [S.sent] * some + [S.pending] * (FREE_PEOPLE - some)
-        sent_campaign(self.session, self.limited, people, self.now, states)
+        sent_campaign(self.session, self.limited, subscribers, self.now, states)
         self._used(sender, [(9 * 60, FREE_PEOPLE), (60, some)])
 
     def bring(self, content: str, state: str) -> int:
