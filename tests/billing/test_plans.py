@@ -140,11 +140,11 @@ def test_of_two_accounts_that_redeem_at_the_same_time_one_gets_it(sessions, sess
 
     def come(account_id):
         with sessions() as own:
-            person = own.get(Account, account_id)
+            subscriber = own.get(Account, account_id)
             own.commit()
             barrier.wait()
             try:
-                answers.append(redeem_voucher(own, person, code, now, settings=settings))
+                answers.append(redeem_voucher(own, subscriber, code, now, settings=settings))
                 own.commit()
             except InputError as error:
                 answers.append(str(error))
@@ -166,10 +166,10 @@ def test_two_vouchers_redeemed_at_the_same_time_both_count(sessions, session, ac
 
     def come(code):
         with sessions() as own:
-            person = own.get(Account, number)
+            subscriber = own.get(Account, number)
             own.commit()
             barrier.wait()
-            redeem_voucher(own, person, code, now, settings=settings)
+            redeem_voucher(own, subscriber, code, now, settings=settings)
             own.commit()
 
     threads = [Thread(target=come, args=(code,)) for code in codes]
@@ -191,10 +191,10 @@ def test_of_two_who_want_the_last_place_one_gets_it(sessions, session, make, acc
 
         with sessions() as own:
             barrier.wait()
-            person = own.get(Account, account.id)
+            subscriber = own.get(Account, account.id)
             try:
-                require_subscriber_room(own, person, settings, now)
-                Factory(own, now, None).subscriber(person, f"new{number}@example.org")
+                require_subscriber_room(own, subscriber, settings, now)
+                Factory(own, now, None).subscriber(subscriber, f"new{number}@example.org")
                 own.commit()
                 answers.append("in")
             except LimitReached:
