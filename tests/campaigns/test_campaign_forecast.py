@@ -27,10 +27,10 @@ def test_a_campaign_that_is_being_sent_through_the_same_account_is_reckoned_with
 ):
     sender = make.sender(account, per_second=1.0)
     readers = make.list(account)
-    people = [make.subscriber(account, f"p{n}@example.org", (readers,)) for n in range(60)]
+    subscribers = [make.subscriber(account, f"p{n}@example.org", (readers,)) for n in range(60)]
     draft = make.campaign(account, (readers,), (sender,))
     others = make.campaign(account, (readers,), (make.sender(account, from_email="boris@example.com"),))
-    sent_campaign(session, others, people, now, [DeliveryStatus.pending] * 60)
+    sent_campaign(session, others, subscribers, now, [DeliveryStatus.pending] * 60)
 
     def minutes():
         found = forecast(session, draft, 60, settings=settings, registry=registry, now=now)
@@ -38,5 +38,5 @@ def test_a_campaign_that_is_being_sent_through_the_same_account_is_reckoned_with
 
     assert minutes() == 1  # emails sent through another account do not use this one's limit
     beside = make.campaign(account, (readers,), (sender,))
-    sent_campaign(session, beside, people, now, [DeliveryStatus.pending] * 60)
+    sent_campaign(session, beside, subscribers, now, [DeliveryStatus.pending] * 60)
     assert minutes() == 2

@@ -119,8 +119,8 @@ WITH_VARIABLES = {
 @pytest.fixture
 def tomsk(make, account, readers, session):
     """Recipients with a city, and a page without a scheme."""
-    for person in session.query(Subscriber).filter_by(account_id=account.id):
-        person.fields = {"city": "Tomsk & co", "page": "shop.test/x"}
+    for subscriber in session.query(Subscriber).filter_by(account_id=account.id):
+        subscriber.fields = {"city": "Tomsk & co", "page": "shop.test/x"}
 
 
 @pytest.mark.parametrize("href", WITH_VARIABLES)
@@ -259,8 +259,8 @@ def test_the_variable_that_subscribers_of_the_campaign_have_is_proposed(look, ma
 
 
 def test_a_name_that_all_subscribers_of_the_campaign_have_is_proposed(look, session, account):
-    for person in session.query(Subscriber).filter_by(account_id=account.id):
-        person.fields, person.first_name = {"name": "Mia Moon"}, ""
+    for subscriber in session.query(Subscriber).filter_by(account_id=account.id):
+        subscriber.fields, subscriber.first_name = {"name": "Mia Moon"}, ""
     assert "{{ name }}" in tags(look("<p>%%name%%</p>")[0])
 
 
