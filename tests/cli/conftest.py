@@ -87,9 +87,9 @@ def full(make: Any, session: Any, vault: Any, settings: Any) -> dict[str, int]:
     account = make.account()
     sender = make.sender(account)
     sender.secrets = vault.encrypt(account.id, {"password": "secret"})
-    people = [make.subscriber(account, f"r{n}@example.org", first_name=NASTY) for n in range(5)]
+    subscribers = [make.subscriber(account, f"r{n}@example.org", first_name=NASTY) for n in range(5)]
     on_its_way, due, later, draft = (make.campaign(account, (), (sender,), name=str(n)) for n in range(4))
-    sent_campaign(session, on_its_way, people, make.now)
+    sent_campaign(session, on_its_way, subscribers, make.now)
     due.status, due.send_at = CampaignStatus.scheduled, make.now - timedelta(minutes=1)
     later.status, later.send_at = CampaignStatus.scheduled, make.now + timedelta(days=3)
     session.commit()
