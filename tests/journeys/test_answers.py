@@ -31,12 +31,12 @@ def test_rows_of_another_account_are_not_there(api: API, enter: Callable[[str], 
     list_id = bring(api, 3)
     campaign = write(api, list_id)
     stranger = enter("boris@example.com")
-    person = api.get(f"lists/{list_id}/subscribers")["items"][0]["id"]
+    subscriber = api.get(f"lists/{list_id}/subscribers")["items"][0]["id"]
     sender = api.get("senders")["items"][0]["id"]
     for path in (
         f"lists/{list_id}",
         f"lists/{list_id}/subscribers",
-        f"subscribers/{person}",
+        f"subscribers/{subscriber}",
         f"senders/{sender}",
         f"campaigns/{campaign}",
         f"campaigns/{campaign}/report",

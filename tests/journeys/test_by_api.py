@@ -142,11 +142,11 @@ def test_thousands_of_recipients_get_their_own_email_once_and_what_they_do_is_co
 def test_a_worker_killed_in_the_middle_sends_no_email_twice_and_loses_none(
     api: API, installation: Installation, smtp_server: SMTPServer
 ) -> None:
-    people = RECIPIENTS // 3
-    campaign = write(api, bring(api, people))
+    subscribers = RECIPIENTS // 3
+    campaign = write(api, bring(api, subscribers))
     api.post(f"campaigns/{campaign}/schedule")
     for part in (1, 2, 3):
-        enough = people * part // 5
+        enough = subscribers * part // 5
         wait_until(lambda enough=enough: len(smtp_server.emails) >= enough, 120, what=f"{enough} emails")
         for process in [*installation.part("worker").children(recursive=True), installation.part("worker")]:
             process.kill()
@@ -155,10 +155,10 @@ def test_a_worker_killed_in_the_middle_sends_no_email_twice_and_loses_none(
     counts = smtp_server.counts
     assert max(counts.values()) == 1, "somebody got it twice"
     doubtful = {each["email"] for each in api.items(f"campaigns/{campaign}/deliveries?status=in_doubt")}
-    missing = {address(number) for number in range(people)} - set(counts)
+    missing = {address(number) for number in range(subscribers)} - set(counts)
     assert missing <= doubtful, "somebody was lost without a word"
     assert done["counts"]["in_doubt"] == len(doubtful)
-    assert done["counts"]["sent"] == people - len(doubtful)
+    assert done["counts"]["sent"] == subscribers - len(doubtful)
     assert len(doubtful) <= 3 * 64  # what was on the wire at each of the three kills
 
 
@@ -172,14 +172,14 @@ def test_a_wiped_broker_heals_by_itself(
     from mailganer.settings import load
 
     broker = Redis.from_url(broker_url(load(installation.ini)).replace("redis+socket://", "unix://"))
-    people = RECIPIENTS // 3
-    campaign = write(api, bring(api, people))
+    subscribers = RECIPIENTS // 3
+    campaign = write(api, bring(api, subscribers))
     api.post(f"campaigns/{campaign}/schedule")
     for part in (1, 2, 3):
-        enough = people * part // 5
+        enough = subscribers * part // 5
         wait_until(lambda enough=enough: len(smtp_server.emails) >= enough, 120, what=f"{enough} emails")
         broker.flushall()
     broker.close()
     done = api.wait(f"campaigns/{campaign}", finished, 300)
-    assert done["counts"]["sent"] == people
-    assert_each_recipient_got_their_email(smtp_server, people)
+    assert done["counts"]["sent"] == subscribers
+    assert_each_recipient_got_their_email(smtp_server, subscribers)
