@@ -27,7 +27,7 @@ def of_anna(anna: Any, make: Factory, session: Session, now: datetime) -> dict[s
 
 def things_of(owner: Account, make: Factory, session: Session, now: datetime) -> dict[str, int]:
     lst, sender = make.list(owner, "Somebody's own"), make.sender(owner)
-    person = make.subscriber(owner, "secret.reader@example.org", (lst,))
+    subscriber = make.subscriber(owner, "secret.reader@example.org", (lst,))
     campaign = make.campaign(owner, (lst,), (sender,))
     imported = Import(account_id=owner.id, list_id=lst.id, **_import_values(now))
     session.add(imported)
@@ -38,7 +38,7 @@ def things_of(owner: Account, make: Factory, session: Session, now: datetime) ->
     return {
         "CampaignContext": campaign.id,
         "ListContext": lst.id,
-        "SubscriberContext": person.id,
+        "SubscriberContext": subscriber.id,
         "ImportContext": imported.id,
         "TemplateContext": template.id,
         "SenderContext": sender.id,

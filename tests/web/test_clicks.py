@@ -19,9 +19,9 @@ EMAIL = (
 @pytest.fixture
 def sent(session, make, account, now):
     readers = make.list(account, "Readers")
-    people = [make.subscriber(account, lists=(readers,), fields={"city": "tver"}) for _each in range(3)]
+    subscribers = [make.subscriber(account, lists=(readers,), fields={"city": "tver"}) for _each in range(3)]
     campaign = make.campaign(account, (readers,), (make.sender(account),), html=EMAIL)
-    deliveries = sent_campaign(session, campaign, people, now)
+    deliveries = sent_campaign(session, campaign, subscribers, now)
     session.commit()
     return campaign.id, [token(each) for each in deliveries]
 

@@ -12,15 +12,15 @@ from mailganer.cli.send import send
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smtp_server: Any) -> Any:
     monkeypatch.setenv("MAILGANER_SMTP_PASSWORD", "secret")
-    people, email = tmp_path / "people.csv", tmp_path / "email.html"
-    people.write_text("email\nreader@example.org\n")
+    subscribers, email = tmp_path / "people.csv", tmp_path / "email.html"
+    subscribers.write_text("email\nreader@example.org\n")
 
     def run(html: str = "Hello {{ unsubscribe_url }}", **changed: str) -> Any:
         email.write_text(html)
         given = {
             "from": "anna@example.com",
             "subject": "News",
-            "to": str(people),
+            "to": str(subscribers),
             "html": str(email),
             "smtp": f"smtp://anna%40example.com@127.0.0.1:{smtp_server.port}",
             **changed,

@@ -18,13 +18,13 @@ EMAIL = "<p>Dear {{ first_name }} of {{ city }}, <a href='https://example.com/{{
 @pytest.fixture
 def sent(session, make, account, now):
     readers = make.list(account, "Readers")
-    people = [
+    subscribers = [
         make.subscriber(account, lists=(readers,), first_name=name, fields={"city": city})
         for name, city in (("Anna", "Tver"), ("<Boris>", "Омск"), ("Vera", "Perm"))
     ]
     sender = make.sender(account, from_name="Anna & Co", from_email="anna@example.com")
     campaign = make.campaign(account, (readers,), (sender,), html=EMAIL, locale="ru")
-    deliveries = sent_campaign(session, campaign, people, now)
+    deliveries = sent_campaign(session, campaign, subscribers, now)
     session.commit()
     return [token(each) for each in deliveries]
 

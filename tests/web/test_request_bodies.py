@@ -45,7 +45,7 @@ def text_as_file(name: str, filename: str = "t") -> bytes:
     return f"{head}\r\n\r\n1".encode()
 
 
-def people(content: bytes) -> bytes:
+def subscribers(content: bytes) -> bytes:
     head = b'Content-Disposition: form-data; name="file"; filename="people.csv"\r\n'
     return head + b"Content-Type: text/csv\r\n\r\n" + content
 
@@ -113,7 +113,7 @@ def test_a_body_above_a_megabyte_is_refused_where_no_file_belongs(app: Any, pars
 @one_database
 def test_nothing_of_a_strangers_file_is_read(app: Any, parsed: list[str]) -> None:
     for path in ("/subscribers/import", "/campaigns/1/email", "/api/v1/lists/1/imports"):
-        answer = app.post(path, form(people(b"x" * SMALL)), headers=KIND, expect_errors=True)
+        answer = app.post(path, form(subscribers(b"x" * SMALL)), headers=KIND, expect_errors=True)
         assert answer.status_int in (303, 401)
     assert parsed == []
 
@@ -224,7 +224,7 @@ def test_a_file_above_a_megabyte_is_read_while_nothing_is_locked(
     monkeypatch.setattr(request_bodies, "read_upload", noted)
     rows = b"email\n" + b"".join(b"reader%d@example.org\n" % number for number in range(60_000))
     assert len(rows) > SMALL
-    upload(anna, people(rows))
+    upload(anna, subscribers(rows))
     assert open_transactions == [0]
 
 
@@ -245,7 +245,7 @@ def test_many_parts_beside_a_file_are_refused(anna: Any) -> None:
     ids=["nested", "headers without end", "charset"],
 )
 def test_a_malformed_part_beside_a_file_is_400(anna: Any, part: bytes) -> None:
-    upload(anna, part, people(b"email\na@example.org\n"), status=400)
+    upload(anna, part, subscribers(b"email\na@example.org\n"), status=400)
 
 
 @one_database
@@ -268,7 +268,7 @@ def test_the_api_refuses_many_parts_and_malformed_ones(client: Client) -> None:
     longest = client.headers | {"Content-Type": "multipart/form-data; boundary=" + "b" * 300}
     answer = client.app.post(path, b"--a", headers=longest, status=400)
     assert answer.content_type == "application/problem+json"
-    client.app.post(path, form(people(b"email\na@example.org\n")), headers=headers, status=202)
+    client.app.post(path, form(subscribers(b"email\na@example.org\n")), headers=headers, status=202)
 
 
 # The web server
