@@ -45,13 +45,13 @@ two_shapes = pytest.mark.parametrize(
 """Both databases and brokers, each with the one it is used with: what takes long is not done four times."""
 
 
-def check_the_pledge(server: Any, deliveries: list[Delivery], people: int) -> None:
+def check_the_pledge(server: Any, deliveries: list[Delivery], subscribers: int) -> None:
     counts: Counter[str] = server.counts
     assert {email: number for email, number in counts.items() if number > 1} == {}
     doubtful = {row.email for row in deliveries if row.status is DeliveryStatus.in_doubt}
     assert {row.status.value for row in deliveries} <= {"sent", "in_doubt"}
     assert {row.email for row in deliveries} - set(counts) <= doubtful
-    assert len(deliveries) == people
+    assert len(deliveries) == subscribers
     assert all(row.settled_at and row.reason for row in deliveries if row.email in doubtful)
 
 

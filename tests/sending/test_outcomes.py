@@ -69,8 +69,8 @@ def test_every_recipient_who_has_no_mailbox_is_remembered_with_the_servers_words
     due(9)
     works.run()
     with sessions() as session:
-        for person in session.query(Subscriber):
-            assert person.status_reason == f"550 5.1.1 no {person.email}"
+        for subscriber in session.query(Subscriber):
+            assert subscriber.status_reason == f"550 5.1.1 no {subscriber.email}"
 
 
 @pytest.mark.slow

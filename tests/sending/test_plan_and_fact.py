@@ -112,9 +112,9 @@ def ready(due: Any, make: Any, session: Any, settings: Any) -> Callable[..., tup
     """A campaign that has been started now, and what was foreseen for it."""
 
     def start(
-        people: int, quotas: Sequence[int], a_second: float = 1.0, **values: Any
+        subscribers: int, quotas: Sequence[int], a_second: float = 1.0, **values: Any
     ) -> tuple[Campaign, Forecast]:
-        campaign = due(people, status=CampaignStatus.draft, **values)
+        campaign = due(subscribers, status=CampaignStatus.draft, **values)
         host = campaign.senders[0].settings
         for number, quota in enumerate(quotas):
             sender: Sender = campaign.senders[0] if number == 0 else make.sender(campaign.account)

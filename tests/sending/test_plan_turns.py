@@ -36,8 +36,8 @@ def of_senders(due: Any, make: Any) -> Callable[..., list[Campaign]]:
         for number, each in enumerate(recipients):
             send_at = make.now + timedelta(minutes=starts[number] if starts else 0)
             lst = make.list(account)
-            for person in range(each):
-                make.subscriber(account, f"c{number}r{person:06}@example.org", (lst,))
+            for subscriber in range(each):
+                make.subscriber(account, f"c{number}r{subscriber:06}@example.org", (lst,))
             campaign = due(0, account=account, send_at=send_at, sender_values=values)
             campaign.senders[0].from_email = f"sender{number}@example.com"
             campaign.lists.append(lst)

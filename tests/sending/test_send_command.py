@@ -24,7 +24,7 @@ def test_every_recipient_gets_their_own_email(mailing: Mailing) -> None:
 
 
 def test_the_commonest_list_needs_no_explaining(mailing: Mailing) -> None:
-    mailing.people.write_text("email,name\nanna@example.org,Anna Smith\n")
+    mailing.subscribers.write_text("email,name\nanna@example.org,Anna Smith\n")
     mailing.html.write_text("<p>Hello {{ name }}!</p>")
     done = mailing.run()
     assert (done.returncode, done.stderr) == (0, "")
@@ -116,7 +116,7 @@ def test_what_the_check_finds_is_said_on_standard_error(mailing: Mailing) -> Non
 
 
 def test_an_uncertain_encoding_is_said(mailing: Mailing) -> None:
-    mailing.people.write_bytes("email;name;city\na@example.org;Jürgen;Köln\n".encode("mac_roman"))
+    mailing.subscribers.write_bytes("email;name;city\na@example.org;Jürgen;Köln\n".encode("mac_roman"))
     done = mailing.run("--dry-run")
     assert "The encoding of the file is not certain. It was read as" in done.stderr
 

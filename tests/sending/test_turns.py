@@ -25,15 +25,15 @@ from tests.sending.scripted import Script, accept, receipt
 def beside(due: Any, make: Any) -> Callable[..., list[Campaign]]:
     """Campaigns of one account and one sender, to so many recipients each."""
 
-    def make_them(*people: int, starts: tuple[int, ...] = (), **values: Any) -> list[Campaign]:
+    def make_them(*subscribers: int, starts: tuple[int, ...] = (), **values: Any) -> list[Campaign]:
         account = make.account(plan="pro")
         sender = None
         found = []
-        for number, each in enumerate(people):
+        for number, each in enumerate(subscribers):
             minutes = starts[number] if starts else 0
             lst = make.list(account)
-            for person in range(each):
-                make.subscriber(account, f"c{number}r{person:06}@example.org", (lst,))
+            for subscriber in range(each):
+                make.subscriber(account, f"c{number}r{subscriber:06}@example.org", (lst,))
             campaign = due(
                 0,
                 account=account,
