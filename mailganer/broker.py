@@ -123,14 +123,14 @@ def _reason(error: BaseException, connection: Connection) -> str:
 
 
 def _refuses_sign_in(error: BaseException | None) -> bool:
-    """Return whether user name and password are refused. Kombu raises an error of its own instead."""
-    from amqp.exceptions import AccessRefused
-    from redis.exceptions import AuthenticationError  # takes a quarter of a second
+    """Return whether user name and password are refused.
 
+    Kombu raises an error of its own, caused by one of the client library of Redis or AMQP. These are known by
+    their names, since only Kombu depends on the libraries.
+    """
     while error is not None:
-        if isinstance(error, AuthenticationError):
-            return True
-        if isinstance(error, AccessRefused) and "Login was refused" in str(error):
+        name = type(error).__name__
+        if name == "AuthenticationError" or (name == "AccessRefused" and "Login was refused" in str(error)):
             return True
         error = error.__cause__
     return False

@@ -33,6 +33,13 @@ _SERVER = (
 _LARGEST_REQUEST = 256 * 1024  # bytes; most of it is the environment
 
 
+class _Reports(socket.socket):
+    """A socket that is closed without a warning when its process is forgotten, as ``Popen`` objects are."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Fork:
     """``mailganer ARGUMENTS`` in a fork, with the part of ``subprocess.Popen`` that tests use."""
 
@@ -53,7 +60,8 @@ class Fork:
             "folder": folder or os.getcwd(),
             "new_session": new_session,
         }
-        self._reports, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._reports = _Reports(fileno=ours.detach())
         with theirs:
             files = [output.fileno(), (errors or output).fileno(), theirs.fileno()]
             socket.send_fds(_server(), [json.dumps(request).encode()], files)
@@ -79,7 +87,8 @@ class Fork:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
