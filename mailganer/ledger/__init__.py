@@ -5,7 +5,17 @@ their batch's counts. Bulk statements over ranges of ids. A transaction that cha
 batch's row first, and only the holder of its newest epoch may.
 """
 
-from .claims import Claim, RecipientSelection, claim, has_untried, hold, release, reopen_lost, untried
+from .claims import (
+    Claim,
+    RecipientSelection,
+    claim,
+    has_untried,
+    hold,
+    release,
+    reopen_lost,
+    spread_batches,
+    untried,
+)
 from .decisions import cancel_batch, end_doubt, give_back, note_returned
 from .delivery_state_changes import DeliveryChange
 from .windows import (
@@ -38,6 +48,7 @@ __all__ = [
     "reopen_lost",
     "settle",
     "settle_left_over",
+    "spread_batches",
     "untouched",
     "untried",
     "windows_of_journal",

@@ -1,6 +1,7 @@
 """Claim a batch and release it. Only the holder of its newest epoch may change its deliveries."""
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -10,8 +11,10 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from ..db import UNTRACKED
-from ..models import Batch, BatchState, Delivery, DeliveryStatus, Window
+from ..models import Batch, BatchState, Campaign, Delivery, DeliveryStatus, Window
 from .delivery_state_changes import HOLD, UNTRIED, affected
+
+LOOKED_AT = 100_000  # recipients, in whole batches, among whom one of another domain is looked for
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class RecipientSelection(Enum):
     in_order = "in_order"
     untried = "untried"  # only deliveries without an answer of a server yet
     sample = "sample"  # one of them, from anywhere in the campaign
+    other_domain = "other_domain"  # one of them, from anywhere, of another domain than given ones
     longest_deferred = "longest_deferred"  # the one deferred longest ago
 
 
@@ -41,9 +45,13 @@ def claim(
     now: datetime,
     until: datetime,
     selection: RecipientSelection = RecipientSelection.in_order,
+    other_than: Collection[str] = (),
 ) -> Claim | None:
-    """Claim the campaign's next batch that has due deliveries; return None if no such batch is free."""
-    found = _find(session, campaign_id, now, selection)
+    """Claim the campaign's next batch that has due deliveries; return None if no such batch is free.
+
+    ``other_than`` are the domains of ``RecipientSelection.other_domain``.
+    """
+    found = _find(session, campaign_id, now, selection, other_than)
     if found is None:
         return None
     epoch = found.epoch + 1
@@ -56,7 +64,13 @@ def claim(
     return Claim(found.id, found.campaign_id, epoch, found.first_id, found.last_id)
 
 
-def _find(session: Session, campaign_id: int, now: datetime, selection: RecipientSelection) -> Any:
+def _find(
+    session: Session,
+    campaign_id: int,
+    now: datetime,
+    selection: RecipientSelection,
+    other_than: Collection[str],
+) -> Any:
     query = (
         select(Batch.id, Batch.campaign_id, Batch.epoch, Batch.first_id, Batch.last_id)
         .where(Batch.campaign_id == campaign_id, Batch.state == BatchState.open, _due(Batch, now))
@@ -68,7 +82,10 @@ def _find(session: Session, campaign_id: int, now: datetime, selection: Recipien
     query = query.order_by(Batch.number)
     if selection in (RecipientSelection.untried, RecipientSelection.sample):
         query = query.where(untried(now))
-    if selection is RecipientSelection.sample:
+    if selection is RecipientSelection.other_domain:
+        planned = select(Campaign.planned).where(Campaign.id == campaign_id).scalar_subquery()
+        query = query.where(spread_batches(planned), untried(now, other_than))
+    if selection in (RecipientSelection.sample, RecipientSelection.other_domain):
         batches = session.scalar(select(func.max(Batch.number)).where(Batch.campaign_id == campaign_id)) or 0
         found = session.execute(query.where(Batch.number >= secrets.randbelow(batches + 1))).first()
         if found is not None:
@@ -76,13 +93,32 @@ def _find(session: Session, campaign_id: int, now: datetime, selection: Recipien
     return session.execute(query).first()
 
 
-def untried(now: datetime) -> ColumnElement[bool]:
-    """Return a condition: the batch has a due delivery without an answer of a server yet."""
+def spread_batches(planned: Any) -> ColumnElement[bool]:
+    """Return a condition that holds for some batches from everywhere in a campaign, together ``LOOKED_AT``.
+
+    ``planned`` is an expression for the size of the campaign.
+    """
+    step = planned // LOOKED_AT + 1
+    chosen: ColumnElement[bool] = (Batch.number + secrets.randbelow(1000)) % step == 0
+    return chosen
+
+
+def of_other_domain(domains: Collection[str]) -> list[ColumnElement[bool]]:
+    """Return conditions: the delivery's address is of none of these domains."""
+    return [~Delivery.email_key.endswith(f"@{each}", autoescape=True) for each in sorted(domains)]
+
+
+def untried(now: datetime, other_than: Collection[str] = ()) -> ColumnElement[bool]:
+    """Return a condition: the batch has a due delivery without an answer of a server yet.
+
+    ``other_than`` are domains of which it must not be.
+    """
     return exists().where(
         Delivery.id.between(Batch.first_id, Batch.last_id),
         Delivery.status == DeliveryStatus.pending,
         _due(Delivery, now),
         UNTRIED,
+        *of_other_domain(other_than),
     )
 
 

@@ -2,7 +2,7 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..models import SKIP_REASONS, Batch, Delivery, DeliveryStatus, Reason, SubscriberStatus, Window
-from .claims import Claim, RecipientSelection, reopen
+from .claims import Claim, RecipientSelection, of_other_domain, reopen
 from .delivery_state_changes import (
     LONGEST_DEFERRED,
     MARK,
@@ -73,12 +73,14 @@ def open_window(
     now: datetime,
     until: datetime,
     selection: RecipientSelection = RecipientSelection.in_order,
+    other_than: Collection[str] = (),
 ) -> OpenWindow | None:
     """Mark the next ``size`` due recipients of a batch locked by :func:`hold`; return None when none is due.
 
-    Recipients who have unsubscribed since the campaign was planned are skipped on the way.
+    Recipients who have unsubscribed since the campaign was planned are skipped on the way. ``other_than`` are
+    the domains of ``RecipientSelection.other_domain``.
     """
-    items = _next(session, claim, size, now, selection)
+    items = _next(session, claim, size, now, selection, other_than)
     if not items:
         return None
     _mark(session, claim, items, sender_id, frozen_email_id, now, selection)
@@ -108,26 +110,34 @@ def open_window(
 
 
 def _next(
-    session: Session, claim: Claim, size: int, now: datetime, selection: RecipientSelection
+    session: Session,
+    claim: Claim,
+    size: int,
+    now: datetime,
+    selection: RecipientSelection,
+    other_than: Collection[str],
 ) -> list[Recipient]:
     """Return the next due deliveries that may be sent; empty if none is due."""
     wanted = {"first": claim.first_id, "last": claim.last_id, "now": now, "size": size}
     # A row of SQLAlchemy's finds its values by name, several times slower than a tuple of our own.
-    while found := [Recipient._make(row) for row in _select(session, wanted, selection)]:
+    while found := [Recipient._make(row) for row in _select(session, wanted, selection, other_than)]:
         if items := _leave_out(session, claim, found, now):
             return items
     return []
 
 
-def _select(session: Session, wanted: dict[str, Any], selection: RecipientSelection) -> Sequence[Any]:
+def _select(
+    session: Session, wanted: dict[str, Any], selection: RecipientSelection, other_than: Collection[str]
+) -> Sequence[Any]:
     if selection is RecipientSelection.longest_deferred:
         oldest = session.scalar(LONGEST_DEFERRED, wanted)
         return session.execute(RECIPIENTS, {**wanted, "first": oldest, "last": oldest, "size": 1}).all()
-    if selection is RecipientSelection.sample:
+    if selection in (RecipientSelection.sample, RecipientSelection.other_domain):
+        query = UNTRIED_RECIPIENTS.where(*of_other_domain(other_than)) if other_than else UNTRIED_RECIPIENTS
         first = wanted["first"] + secrets.randbelow(wanted["last"] - wanted["first"] + 1)
-        if found := session.execute(UNTRIED_RECIPIENTS, {**wanted, "first": first, "size": 1}).all():
+        if found := session.execute(query, {**wanted, "first": first, "size": 1}).all():
             return found
-        return session.execute(UNTRIED_RECIPIENTS, {**wanted, "size": 1}).all()
+        return session.execute(query, {**wanted, "size": 1}).all()
     return session.execute(
         RECIPIENTS if selection is RecipientSelection.in_order else UNTRIED_RECIPIENTS, wanted
     ).all()
@@ -149,7 +159,8 @@ def _mark(
         "sender": sender_id,
         "frozen_email": frozen_email_id,
     }
-    mark = MARK_UNTRIED if selection in (RecipientSelection.untried, RecipientSelection.sample) else MARK
+    retries = selection in (RecipientSelection.in_order, RecipientSelection.longest_deferred)
+    mark = MARK if retries else MARK_UNTRIED
     marked = affected(session.execute(mark, ours))
     if marked != len(items):
         raise RuntimeError(f"batch {claim.batch_id}: {marked} marked instead of {len(items)}")

@@ -52,6 +52,12 @@ def _reason_to_pause(window_result: WindowResult) -> str | None:
             "resume sending.",
             mapping={"number": window_result.streaks.not_rendered},
         )
+    if window_result.refused_email is not None and window_result.only_domain:
+        return _(
+            "The mail server rejects this email for all recipients tried at ${domain}, and no recipients "
+            "at other domains are left. Check the email and the account, then resume. Server reply: ${reply}",
+            mapping={"domain": window_result.only_domain, "reply": window_result.refused_email.reply},
+        )
     if window_result.refused_email is not None:
         return _(
             "The mail server rejects this email for every recipient. Server reply: ${reply}",

@@ -1,6 +1,6 @@
 """The batch that a lane holds: claimed for one campaign, released when another campaign has its turn."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -21,6 +21,7 @@ class HeldBatch:
     def __init__(self, context: SendingContext, sender_id: int, renderers: RendererCache) -> None:
         self.claim: Claim | None = None
         self.selection = RecipientSelection.in_order
+        self.other_than: Collection[str] = ()  # domains, for ``RecipientSelection.other_domain``
         self._context, self._sender_id, self._renderers = context, sender_id, renderers
 
     def release(self, session: Session) -> None:
@@ -35,12 +36,15 @@ class HeldBatch:
         line: Sequence[WindowChoice],
         selections: Sequence[RecipientSelection],
         now: datetime,
+        other_than: Collection[str] = (),
     ) -> WindowChoice | None:
         """Keep or claim a batch of the first campaign in line with a recipient to select; return its choice.
 
         None when there is no such batch, or when the email of the first one has to be compiled.
         """
         for self.selection in selections:
+            is_other = self.selection is RecipientSelection.other_domain
+            self.other_than = other_than if is_other else ()
             for choice in line:
                 if self._claim_batch_of(session, choice.campaign_id, now):
                     return choice
@@ -55,7 +59,7 @@ class HeldBatch:
         if self.claim is not None and self.claim.campaign_id == campaign_id:
             if not ledger.hold(session, self.claim, until):
                 self.claim = None
-            elif self.selection is not RecipientSelection.sample and self._has_recipient_to_select(
+            elif self.selection not in _FROM_ANYWHERE and self._has_recipient_to_select(
                 session, self.claim, now
             ):
                 return True
@@ -63,12 +67,15 @@ class HeldBatch:
         frozen_email_id = session.scalar(_FROZEN_EMAIL, {"id": campaign_id})
         if frozen_email_id and not self._renderers.is_compiled(frozen_email_id):
             return False
-        self.claim = ledger.claim(session, self._sender_id, campaign_id, now, until, self.selection)
+        self.claim = ledger.claim(
+            session, self._sender_id, campaign_id, now, until, self.selection, self.other_than
+        )
         return self.claim is not None
 
     def _has_recipient_to_select(self, session: Session, claim: Claim, now: datetime) -> bool:
         return self.selection is not RecipientSelection.untried or ledger.has_untried(session, claim, now)
 
 
+_FROM_ANYWHERE = (RecipientSelection.sample, RecipientSelection.other_domain)
 _CAMPAIGNS = cast(Table, Campaign.__table__)
 _FROZEN_EMAIL = select(_CAMPAIGNS.c.frozen_email_id).where(_CAMPAIGNS.c.id == bindparam("id"))

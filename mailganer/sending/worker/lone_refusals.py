@@ -21,8 +21,7 @@ def judge_lone(window: RefusedWindow, refusals: Sequence[tuple[int, Receipt]]) -
     if not compared:
         for slot, receipt in left:
             if _is_about_account(window, slot, receipt):
-                item = window.items[slot]
-                window.pattern.add(item.id, window.kind(slot, receipt), item.subscriber_id)
+                window.add(slot, receipt)
     for slot, receipt in left:
         if compared:
             _ask_if_failed(window, slot, receipt)

@@ -1,15 +1,19 @@
 """Facts from the database about a campaign's other recipients, to compare a refusal with."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.orm import Session
 
 from ...ledger import Claim, Recipient
-from ...models import Batch, BatchState, Delivery, DeliveryStatus, SentPerMinute
+from ...models import LARGEST_CAMPAIGN, Batch, BatchState, Delivery, DeliveryStatus, SentPerMinute
 from ...quota.plan_and_sender_usage import minute_of
 from . import sender_queue
+from .refusal_pattern import recipient_domain
+
+JUST_BEFORE = timedelta(hours=1)  # an email accepted this long ago shows that the sender works
+NEIGHBOURS = 500  # recipients before a refused one, among whom accepted ones are looked for
 
 
 class OtherRecipients:
@@ -45,6 +49,24 @@ class OtherRecipients:
     def untried_wait(self) -> bool:
         """Return whether the sender has a due recipient, of any campaign, who was not tried yet."""
         return sender_queue.has_untried_recipients(self._session, self._sender_id, self._now)
+
+    def other_domain_waits(self, domains: Collection[str]) -> bool:
+        """Return whether the sender has a due recipient of another domain who was not tried yet."""
+        return sender_queue.has_untried_of_other_domain(self._session, self._sender_id, domains, self._now)
+
+    def others_accepted_before(self, delivery_id: int, domain: str) -> bool:
+        """Return whether emails to other domains were accepted just before this recipient, and none to it."""
+        first = max(delivery_id - NEIGHBOURS, delivery_id // LARGEST_CAMPAIGN * LARGEST_CAMPAIGN)
+        addresses = self._session.scalars(
+            select(Delivery.email).where(
+                Delivery.id.between(first, delivery_id - 1),
+                Delivery.status == DeliveryStatus.sent,
+                Delivery.sender_id == self._sender_id,
+                Delivery.settled_at > self._now - JUST_BEFORE,
+            )
+        )
+        found = {recipient_domain(each) for each in addresses}
+        return bool(found) and domain not in found
 
     def accepted_before(self) -> bool:
         """Return whether an email of the campaign from this sender was ever accepted."""

@@ -1,6 +1,7 @@
 """Rate limits that a server reports for one recipient or another, while it accepts others in between.
 
-Some servers refuse RCPT when emails come too fast. What several different recipients get is about the pace.
+Some servers refuse RCPT when emails come too fast. What several different recipients get is about the pace,
+unless they are of one domain and others are accepted.
 """
 
 from datetime import timedelta
@@ -18,7 +19,7 @@ def judge_rate_limits(window: RefusedWindow) -> None:
     limited = [
         (slot, answer)
         for slot, answer in enumerate(window.answers)
-        if isinstance(answer, Receipt) and is_rate_limit(answer)
+        if isinstance(answer, Receipt) and is_rate_limit(answer) and not window.is_about_domain(slot, answer)
     ]
     number = 0
     for slot, _receipt in limited:

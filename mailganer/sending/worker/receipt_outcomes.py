@@ -60,6 +60,7 @@ class WindowResult:
     refused_in_a_row: Receipt | None = None  # consecutive recipients got it, and it is about none of them
     # Replies that pause the campaign, so that the user decides:
     refused_email: Receipt | None = None  # the email is refused for every recipient
+    only_domain: str | None = None  # the domain of all of them, if it is the same
     refused_alone: Receipt | None = None  # to the only recipient, and possibly about the sender
     refused_for_a_day: Receipt | None = None  # to all remaining recipients
     unknown_mailboxes: Receipt | None = None  # "no such mailbox", to recipients from anywhere in the lists

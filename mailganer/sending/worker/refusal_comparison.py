@@ -2,8 +2,9 @@
 
 The text of a reply is only a hint. A reply that one recipient gets while others are accepted is about that
 recipient; a reply that several recipients in a row get, with none accepted in between, is about the account,
-the server or the email, whatever its text. "No such mailbox" is about the address unless recipients from
-anywhere in the lists get it: then the user decides.
+the server or the email, whatever its text. Recipients of one domain count as one: before their refusals are
+attributed, recipients of other domains are tried, if any wait. "No such mailbox" is about the address unless
+recipients from anywhere in the lists get it: then the user decides.
 """
 
 from datetime import timedelta
@@ -15,6 +16,7 @@ from .rate_limits import judge_rate_limits
 from .receipt_outcomes import defer
 from .refusal_pattern import (
     EMAIL_ITSELF,
+    OF_A_DOMAIN,
     is_about_email,
     is_compared,
     is_unknown,
@@ -32,10 +34,11 @@ MINUTE = timedelta(minutes=1)  # in which accepted emails are counted
 def compare_refusals(window: RefusedWindow) -> None:
     """Compare the replies to a window with each other and with earlier ones; correct the window's result."""
     accepted = [slot for slot, answer in enumerate(window.answers) if _is_accepted(answer)]
-    if accepted:
-        window.pattern.clear()
-    # Recipients refused before one was accepted stay refused: the reply was about them.
+    # Recipients refused before one was accepted stay refused: the reply was about them, or their domain.
     tail = accepted[-1] + 1 if accepted else 0
+    if accepted:
+        _add_compared(window, tail)
+        window.pattern.clear({window.domain(slot) for slot in accepted}, window.timestamp())
     alone: list[tuple[int, Receipt]] = []
     unknown: Receipt | None = None
     for slot, answer in enumerate(window.answers):
@@ -51,15 +54,26 @@ def compare_refusals(window: RefusedWindow) -> None:
             _note_stop(window, slot, answer)
         elif slot >= tail and is_unknown(answer):
             unknown = note_unknown(window, slot, answer) or unknown
-        elif slot >= tail and is_compared(answer):
+        elif slot >= tail and is_compared(answer) and not window.is_about_domain(slot, answer):
             _note_refusal(window, slot, answer)
             if seems_about_account(answer) or may_be_about_account(answer):
                 alone.append((slot, answer))
+        if slot >= tail and window.pattern.tries_other_domains:
+            window.pattern.domains.setdefault(window.items[slot].id, window.domain(slot))
     window.pattern.doubts = window.result.doubts
     judge_lone(window, alone)
     judge_rate_limits(window)
     if unknown is not None:
         judge_unknown(window, unknown)
+
+
+def _add_compared(window: RefusedWindow, tail: int) -> None:
+    """Add the refusals before slot ``tail``, as evidence about their domains."""
+    for slot, answer in enumerate(window.answers[:tail]):
+        if not isinstance(answer, Receipt):
+            continue
+        if is_compared(answer) or (answer.outcome is Outcome.deferred and seems_about_account(answer)):
+            window.add(slot, answer)
 
 
 def _note_refusal(window: RefusedWindow, slot: int, receipt: Receipt) -> None:
@@ -68,14 +82,25 @@ def _note_refusal(window: RefusedWindow, slot: int, receipt: Receipt) -> None:
     window.pattern.last_campaign = window.campaign_id
     if kind in window.pattern.not_about_recipients:
         if not _is_settled(window, item) and not _ask_after_a_day(window, slot, receipt):
-            window.pattern.add(item.id, kind, item.subscriber_id)
+            window.add(slot, receipt)
             window.attribute(kind, receipt)
+    elif item.attempts and item.first_tried_at and window.others.sender_accepted_since(item.first_tried_at):
+        return  # it was about this recipient before, too
     elif item.returned_at is None:  # a second refusal counts as one of this recipient
-        limit = refusals_needed(receipt, item.address)
-        if window.pattern.add(item.id, kind, item.subscriber_id) >= limit and _is_email_to_blame(
-            window, receipt, kind
-        ):
-            window.attribute(kind, receipt)
+        needed = refusals_needed(receipt, item.address)
+        if window.add(slot, receipt) >= needed:
+            _conclude(window, kind, receipt, needed)
+
+
+def _conclude(window: RefusedWindow, kind: str, receipt: Receipt, needed: int) -> None:
+    """Attribute a kind of reply that enough recipients got, unless it may be about their domain."""
+    if window.needs_other_domains(kind, needed):
+        window.pattern.tries_other_domains = True
+    elif receipt.outcome is not Outcome.refused and (domain := window.others_were_accepted_before(kind)):
+        window.pattern.note_domain(domain, kind, window.timestamp())
+        window.pattern.remove(kind)
+    elif _is_email_to_blame(window, receipt, kind):
+        window.attribute(kind, receipt)
 
 
 def _is_settled(window: RefusedWindow, item: Recipient) -> bool:
@@ -120,8 +145,17 @@ def _note_stop(window: RefusedWindow, slot: int, receipt: Receipt) -> None:
 
 def _note_trouble(window: RefusedWindow, slot: int, receipt: Receipt) -> None:
     """Rest the sender; defer only the recipient if the error comes again while others were accepted."""
-    item = window.items[slot]
-    if item.id in window.pattern.outvoted or _others_were_accepted(window, item):
+    item, kind = window.items[slot], window.kind(slot, receipt)
+    if (
+        item.id in window.pattern.outvoted
+        or _others_were_accepted(window, item)
+        or window.is_about_domain(slot, receipt)
+    ):
+        window.result.changes[slot] = defer(item, receipt, window.now)
+        return
+    if window.add(slot, receipt) >= OF_A_DOMAIN and (domain := window.others_were_accepted_before(kind)):
+        window.pattern.note_domain(domain, kind, window.timestamp())
+        window.pattern.remove(kind)
         window.result.changes[slot] = defer(item, receipt, window.now)
         return
     window.result.trouble = receipt

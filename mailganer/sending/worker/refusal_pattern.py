@@ -4,10 +4,11 @@ Stored in the sender's row, because a lane's turn may end before enough recipien
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...audience.addresses import AddressError, parse_address
 from ...backends import Outcome, Receipt, Scope
 
 # How many consecutive recipients must get the same kind of reply until it is not about each of them.
@@ -20,9 +21,18 @@ UNKNOWN_ANYWHERE = 20  # of "no such mailbox", those included: then a user decid
 RATE_LIMITED = 3  # of "too fast" within ``RATE_LIMITED_WITHIN``, even if others are accepted in between
 RATE_LIMITED_WITHIN = 300  # seconds
 
+# Recipients of one domain are evidence about that domain only, as long as others can be tried.
+DOMAINS = 3  # different domains whose recipients get the same kind of reply, until it is about none of them
+MOST_DOMAINS = 10  # different domains tried in vain: one more would show nothing else
+MORE_OF_A_DOMAIN = 20  # recipients tried in vain beyond what is needed, although other domains wait
+OF_A_DOMAIN = 2  # recipients of a domain who got a reply while others were accepted: it is about the domain
+DOMAIN_JUDGED_FOR = 3600  # seconds; then such recipients are compared anew
+DEFERRED_DOMAIN_JUDGED_FOR = 172_800  # seconds, of replies that defer: until the recipients have expired
+
 MOST_KEPT = 40  # stored replies and kinds
 MOST_DECIDED = 20  # stored campaigns
 UNKNOWN_KIND = "unknown"
+_EMAIL = "email"
 
 _ADDRESS = re.compile(r"[^\s<>,;:\"'()\[\]]+@[^\s<>,;:\"'()\[\]]+")
 _NUMBERED = re.compile(r"\S*\d\S*")
@@ -48,6 +58,21 @@ _GREYLISTED = re.compile(r"gr[ae]y.?list", re.IGNORECASE)
 
 
 @dataclass
+class DomainRefusals:
+    """Recipients of one domain who got the same kind of reply while those of other domains were accepted."""
+
+    domain: str
+    kind: str
+    recipients: list[int]  # at most ``OF_A_DOMAIN``
+    at: int  # Unix time of the last time that others were accepted
+
+    def is_valid(self, at: int) -> bool:
+        """Return whether others were accepted recently."""
+        is_final = self.kind.startswith((Outcome.refused, _EMAIL))
+        return abs(at - self.at) < (DOMAIN_JUDGED_FOR if is_final else DEFERRED_DOMAIN_JUDGED_FOR)
+
+
+@dataclass
 class RefusalPattern:
     """Refusals of a sender's recipients since the last accepted email."""
 
@@ -69,6 +94,12 @@ class RefusalPattern:
     # Recipients who were refused because of a rate, and when (Unix time). Kept while others are accepted.
     rate_limited: list[tuple[int, int]] = field(default_factory=list)
     doubts: int = 0  # connections in a row that broke with emails in doubt
+    # The recipient domains of deliveries that were not accepted.
+    domains: dict[int, str] = field(default_factory=dict)
+    # Recipients of other domains are tried one by one, before refusals of these are attributed.
+    tries_other_domains: bool = False
+    # Kept while others are accepted.
+    of_domains: list[DomainRefusals] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, stored: Any) -> "RefusalPattern":
@@ -86,6 +117,9 @@ class RefusalPattern:
             list(stored.get("outvoted", ())),
             [(int(recipient), int(at)) for recipient, at in stored.get("rate", ())],
             int(stored.get("doubts", 0)),
+            {int(delivery_id): str(domain) for delivery_id, domain in stored.get("domains", ())},
+            bool(stored.get("elsewhere")),
+            [DomainRefusals(*each) for each in stored.get("of_domains", ())],
         )
 
     def as_json(self) -> dict[str, Any] | None:
@@ -103,6 +137,11 @@ class RefusalPattern:
             "outvoted": self.outvoted[-MOST_KEPT:],
             "rate": [list(each) for each in self.rate_limited[-MOST_KEPT:]],
             "doubts": self.doubts,
+            "domains": [list(each) for each in self.domains.items()][-MOST_KEPT:],
+            "elsewhere": self.tries_other_domains,
+            "of_domains": [
+                [each.domain, each.kind, each.recipients, each.at] for each in self.of_domains[-MOST_KEPT:]
+            ],
         }
         return {name: value for name, value in values.items() if value} or None
 
@@ -114,32 +153,82 @@ class RefusalPattern:
     @property
     def needs_sample(self) -> bool:
         """Whether recipients from anywhere are tried one by one, to find out what the refusals are about."""
-        return bool(self.not_about_recipients) or self.count(UNKNOWN_KIND) >= UNKNOWN
+        if self.not_about_recipients or self.tries_other_domains:
+            return True
+        return self.count(UNKNOWN_KIND) >= UNKNOWN
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether an accepted email changes what is known."""
+        return self.is_open or bool(self.of_domains)
 
     @property
     def is_of_one_recipient(self) -> bool:
         """Whether only one recipient, who was all there was, got such a reply: another may be accepted."""
         return self.alone and len(self.attributed) == 1
 
-    def clear(self) -> None:
-        """Forget the refusals, because an email was accepted."""
+    def clear(self, accepted: Collection[str], at: int) -> None:
+        """Forget the refusals, because emails to these domains were accepted.
+
+        What recipients of a single other domain got is kept as evidence about that domain.
+        """
+        self._note_domains(accepted, at)
+        self.domains, self.tries_other_domains = {}, False
         self.seen, self.not_about_recipients, self.last_campaign = [], [], None
         self.outvoted += [each for each in self.attributed if each not in self.outvoted]
         self.attributed, self.alone, self.woken = [], False, False
         self.doubts = 0
 
-    def add(self, delivery_id: int, kind: str, subscriber: int | None = None) -> int:
+    def _note_domains(self, accepted: Collection[str], at: int) -> None:
+        self.of_domains = [
+            each for each in self.of_domains if each.domain not in accepted and each.is_valid(at)
+        ]
+        for kind in {kind for _id, kind in self.seen if kind != UNKNOWN_KIND}:
+            domains = self.domains_of(kind)
+            if len(domains) == 1 and not domains & set(accepted):
+                self.note_domain(domains.pop(), kind, at)
+
+    def note_domain(self, domain: str, kind: str, at: int) -> None:
+        """Keep who got this kind of reply as evidence about their domain."""
+        found = next((each for each in self.of_domains if (each.domain, each.kind) == (domain, kind)), None)
+        if found is None:
+            found = DomainRefusals(domain, kind, [], at)
+            self.of_domains.append(found)
+        found.recipients = sorted({*found.recipients, *self._recipients_of(kind)})[:OF_A_DOMAIN]
+        found.at = at
+
+    def is_about_domain(self, domain: str, kind: str, at: int) -> bool:
+        """Return whether this kind of reply is known to be about the recipients' domain."""
+        return any(
+            (each.domain, each.kind) == (domain, kind)
+            and len(each.recipients) >= OF_A_DOMAIN
+            and each.is_valid(at)
+            for each in self.of_domains
+        )
+
+    def domains_of(self, kind: str) -> set[str]:
+        """Return the domains of the recipients who got this kind of reply."""
+        return {self.domains.get(each, "") for each, found in self.seen if found == kind}
+
+    def add(
+        self, delivery_id: int, kind: str, subscriber: int | None = None, domain: str | None = None
+    ) -> int:
         """Add a refusal; return how many different recipients got this kind by now."""
         if subscriber is not None:
             self.subscribers[delivery_id] = subscriber
+        if domain is not None:
+            self.domains[delivery_id] = domain
         if (delivery_id, kind) not in self.seen:
             self.seen.append((delivery_id, kind))
         return self.count(kind)
 
     def count(self, kind: str) -> int:
         """Return how many different recipients got this kind of reply."""
+        return len(self._recipients_of(kind))
+
+    def _recipients_of(self, kind: str) -> set[int]:
         ids = [delivery_id for delivery_id, found in self.seen if found == kind]
-        return len({self.subscribers.get(each, -each) for each in ids})
+        return {self.subscribers.get(each, -each) for each in ids}
 
     def remove(self, kind: str) -> list[int]:
         """Forget a kind of reply; return the ids of the deliveries that got it."""
@@ -171,10 +260,21 @@ class RefusalPattern:
         return len(self.rate_limited)
 
 
+def recipient_domain(address: str) -> str:
+    """Return the domain of an address, as in ``Delivery.email_key``: lower case, with A-labels."""
+    domain = address.rpartition("@")[2].lower()
+    if domain.isascii():
+        return domain
+    try:
+        return parse_address(address).key.rpartition("@")[2]
+    except AddressError:
+        return domain
+
+
 def refusal_kind(receipt: Receipt, address: str, campaign_id: int) -> str:
     """Return the kind of a reply: equal for replies to different recipients that mean the same."""
     if is_about_email(receipt):
-        return f"email {campaign_id}"
+        return f"{_EMAIL} {campaign_id}"
     if is_unknown(receipt):
         return UNKNOWN_KIND
     return f"{receipt.outcome} {_common(receipt.reply, address)}"

@@ -9,7 +9,16 @@ from ...ledger import DeliveryChange, Recipient
 from ...models import DeliveryStatus
 from .other_recipients import OtherRecipients
 from .receipt_outcomes import WindowResult
-from .refusal_pattern import RefusalPattern, is_about_email, refusal_kind, seems_about_account
+from .refusal_pattern import (
+    DOMAINS,
+    MORE_OF_A_DOMAIN,
+    MOST_DOMAINS,
+    RefusalPattern,
+    is_about_email,
+    recipient_domain,
+    refusal_kind,
+    seems_about_account,
+)
 from .window_queue import Answer
 
 BEHIND = timedelta(seconds=20)
@@ -35,6 +44,44 @@ class RefusedWindow:
         """Return the kind of a reply to the recipient in ``slot``."""
         return refusal_kind(receipt, self.items[slot].address, self.campaign_id)
 
+    def domain(self, slot: int) -> str:
+        """Return the domain of the recipient in ``slot``."""
+        return recipient_domain(self.items[slot].address)
+
+    def timestamp(self) -> int:
+        """Return the Unix time of the window's replies."""
+        return int(self.now.timestamp())
+
+    def add(self, slot: int, receipt: Receipt) -> int:
+        """Add a refusal to the pattern; return how many different recipients got this kind by now."""
+        item = self.items[slot]
+        return self.pattern.add(item.id, self.kind(slot, receipt), item.subscriber_id, self.domain(slot))
+
+    def is_about_domain(self, slot: int, receipt: Receipt) -> bool:
+        """Return whether others are accepted while the recipients of this domain get this reply."""
+        return self.pattern.is_about_domain(self.domain(slot), self.kind(slot, receipt), self.timestamp())
+
+    def needs_other_domains(self, kind: str, needed: int) -> bool:
+        """Return whether recipients of other domains have to be tried before this kind is attributed.
+
+        ``needed`` is how many recipients decide: that many different domains do as well.
+        """
+        if len(self.pattern.domains_of(kind)) >= min(needed, DOMAINS):
+            return False
+        tried = set(self.pattern.domains.values())
+        if len(tried) >= MOST_DOMAINS or self.pattern.count(kind) >= needed + MORE_OF_A_DOMAIN:
+            return False
+        return self.others.other_domain_waits(tried)
+
+    def others_were_accepted_before(self, kind: str) -> str | None:
+        """Return the only domain that got this kind, if others were accepted just before; else None."""
+        domains = self.pattern.domains_of(kind)
+        if len(domains) != 1:
+            return None
+        first = min(delivery_id for delivery_id, found in self.pattern.seen if found == kind)
+        domain = domains.pop()
+        return domain if self.others.others_accepted_before(first, domain) else None
+
     def has_comparison(self) -> bool:
         """Return whether others of the campaign were accepted or remain for comparison."""
         if None in self.answers or self.others.accepted_before():
@@ -48,8 +95,17 @@ class RefusedWindow:
     def attribute(self, kind: str, receipt: Receipt) -> None:
         """Attribute this kind of reply to the sender or the email: no recipient fails, and sending stops."""
         not_before = None if is_about_email(receipt) else self.now + BEHIND
+        if is_about_email(receipt):
+            self.result.only_domain = self._only_domain()
         self.give_back(self.pattern.mark_not_about_recipients(kind), not_before)
         self._stop(receipt)
+
+    def _only_domain(self) -> str | None:
+        """Return the domain of all refused recipients, if no recipient of another domain waits."""
+        domains = set(self.pattern.domains.values())
+        if len(domains) != 1 or self.others.other_domain_waits(domains):
+            return None
+        return domains.pop()
 
     def give_back(self, ids: Iterable[int], not_before: datetime | None) -> None:
         """Make recipients pending again who failed by such a reply, in this window or an earlier one."""

@@ -25,7 +25,7 @@ from .campaign_health import CampaignHealth
 from .other_recipients import OtherRecipients
 from .receipt_outcomes import WindowResult
 from .refusal_comparison import compare_refusals
-from .refusal_pattern import RefusalPattern, is_compared
+from .refusal_pattern import RefusalPattern, is_compared, recipient_domain
 from .refused_window import RefusedWindow
 from .window_queue import Answer, WindowQueue
 
@@ -56,12 +56,12 @@ class SenderHealth:
     ) -> None:
         """Find out by comparison what the refusals of a window are about, before it is settled.
 
-        ``known`` is false when no refusals were stored as the window was opened: there are none to clear.
+        ``known`` is false when nothing was stored as the window was opened: there is nothing to clear.
         """
         if not any(_needs_comparison(answer) for answer in answers):
             if window_result.accepted and known:
                 stored, pattern = self._lock_refusals(session)
-                pattern.clear()
+                pattern.clear(_accepted_domains(window, answers), int(now.timestamp()))
                 self._store_refusals(session, pattern, stored)
             return
         stored, pattern = self._lock_refusals(session)
@@ -247,6 +247,14 @@ class SenderHealth:
         else:
             until = now + reservations.UNKNOWN_USAGE
         pausing.put_sender_to_sleep(session, self._sender.id, until, now)
+
+
+def _accepted_domains(window: OpenWindow, answers: Sequence[Answer | None]) -> set[str]:
+    return {
+        recipient_domain(item.address)
+        for item, answer in zip(window.items, answers, strict=True)
+        if isinstance(answer, Receipt) and answer.outcome is Outcome.accepted
+    }
 
 
 def _needs_comparison(answer: Answer | None) -> bool:

@@ -3,6 +3,7 @@
 The statements are built once, because they are part of every window.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
@@ -128,7 +129,19 @@ def has_untried_recipients(session: Session, sender_id: int, now: datetime) -> b
     return _has_planned_untried(session, sender_id, now) or _has_unplanned(session, sender_id, now)
 
 
-def _has_planned_untried(session: Session, sender_id: int, now: datetime) -> bool:
+def has_untried_of_other_domain(
+    session: Session, sender_id: int, domains: Collection[str], now: datetime
+) -> bool:
+    """Return whether a sender has a due recipient of none of these domains who was not tried yet.
+
+    In large campaigns only some batches are looked at, from everywhere.
+    """
+    return _has_planned_untried(session, sender_id, now, domains)
+
+
+def _has_planned_untried(
+    session: Session, sender_id: int, now: datetime, other_than: Collection[str] = ()
+) -> bool:
     untried = (
         select(Batch.id)
         .select_from(campaign_sender)
@@ -139,7 +152,8 @@ def _has_planned_untried(session: Session, sender_id: int, now: datetime) -> boo
             Campaign.status == CampaignStatus.sending,
             or_(Campaign.resting_until.is_(None), Campaign.resting_until <= now),
             Batch.state != BatchState.done,
-            ledger.untried(now),
+            ledger.untried(now, other_than),
+            *((ledger.spread_batches(Campaign.planned),) if other_than else ()),
         )
         .limit(1)
     )

@@ -18,7 +18,7 @@ def note_unknown(window: RefusedWindow, slot: int, receipt: Receipt) -> Receipt 
     if item.returned_at is not None or window.campaign_id in window.pattern.decided:
         return None
     window.pattern.last_campaign = window.campaign_id
-    window.pattern.add(item.id, UNKNOWN_KIND, item.subscriber_id)
+    window.add(slot, receipt)
     return receipt
 
 

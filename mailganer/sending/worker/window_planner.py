@@ -96,7 +96,7 @@ class WindowPlanner:
             self.lock(session)
         sender = session.execute(_SENDER, {"id": self._sender.id}).one()
         self._refused, self._failures = RefusalPattern.from_json(sender.refusals), sender.failures
-        self.refused_before = self._refused.is_open
+        self.refused_before = self._refused.has_memory
         if sender.deleted_at is not None or sender.status is not SenderStatus.ready:
             self.batch.release(session)
             return None
@@ -217,6 +217,7 @@ class WindowPlanner:
             now=now,
             until=self._context.leased_until(now),
             selection=self.batch.selection,
+            other_than=self.batch.other_than,
         )
         if window is None:
             return None
@@ -249,17 +250,20 @@ class WindowPlanner:
         line = order_campaigns(queue.campaigns, remaining, size)
         if self._refused.needs_sample:  # begin with recipients of another campaign, to compare
             line.sort(key=lambda each: each.campaign_id == self._refused.last_campaign)
-        choice = self.batch.claim_first(session, line, self._selections(), now)
+        domains = set(self._refused.domains.values())
+        choice = self.batch.claim_first(session, line, self._selections(), now, domains)
         return choice.size if choice else 0
 
     def _selections(self) -> tuple[RecipientSelection, ...]:
         """Return how to select recipients, best first.
 
-        After a refusal, recipients never refused go first. After a failed attempt it is one from anywhere:
-        those at the head of a list are often of one domain, and would fail one after another, a rest apart.
+        After a refusal, recipients never refused go first. After a failed attempt it is one from anywhere, of
+        another domain if possible: those at the head of a list are often of one domain, and would fail one
+        after another, a rest apart.
         """
         if self._refused.needs_sample or self._failures:
-            return (RecipientSelection.sample, RecipientSelection.longest_deferred)
+            anywhere = (RecipientSelection.sample, RecipientSelection.longest_deferred)
+            return (RecipientSelection.other_domain, *anywhere) if self._refused.domains else anywhere
         return (
             (RecipientSelection.untried, RecipientSelection.in_order)
             if self._refused.is_open
