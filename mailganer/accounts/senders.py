@@ -173,9 +173,9 @@ def check_names(**names: str) -> None:
 
 def mark_ready(sender: Sender, *, now: datetime) -> None:
     """Mark a sender as accepted by its mail server. One that rests because of its quota keeps resting."""
-    if sender.status is not SenderStatus.sleeping:
+    if sender.status is not SenderStatus.sleeping or sender.failures:
         _clear_recorded_end(sender)
-        sender.status = SenderStatus.ready
+        sender.status, sender.sleeps_until = SenderStatus.ready, None
     sender.error = None
     sender.failures = 0
     sender.verified_at = now

@@ -103,6 +103,15 @@ def test_the_password_is_kept_for_the_sender_and_opens_its_mail_account(
     assert "secret" not in repr(backend.settings)
 
 
+def test_a_sender_that_rests_after_errors_is_ready_when_it_is_proven(come: Any, now: datetime) -> None:
+    sender = come().sender
+    sender.status, sender.sleeps_until = SenderStatus.sleeping, now + timedelta(minutes=10)
+    sender.failures, sender.error = 4, "The server closed the connection."
+    come()
+    assert (sender.status, sender.sleeps_until) == (SenderStatus.ready, None)
+    assert (sender.failures, sender.error) == (0, None)
+
+
 def test_a_sender_that_rests_keeps_resting_when_it_is_proven(come: Any, now: datetime) -> None:
     sender = come().sender
     sender.status, sender.sleeps_until = SenderStatus.sleeping, now + timedelta(hours=3)

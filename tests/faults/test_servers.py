@@ -8,7 +8,8 @@ import pytest
 
 from mailganer.models import CampaignStatus, Reason, SenderStatus
 from mailganer.sending.context import SendingContext
-from mailganer.sending.worker.sender_health import MOST_DOUBTS
+from mailganer.sending.worker.refusal_pattern import BROKEN_LATELY
+from mailganer.sending.worker.sender_health import MOST_BROKEN
 from tests.backends.faulty import Conversation, FaultyServer, reset, take_and_reset
 
 from .conftest import PLAIN, with_one_connection
@@ -76,12 +77,61 @@ def test_a_server_that_never_replies_to_an_email_leaves_few_in_doubt(
     for _each in range(48):
         clock.forward(minutes=31)
         works.run(3)
-    assert statuses(campaign.id)["in_doubt"] == MOST_DOUBTS
+    assert statuses(campaign.id)["in_doubt"] == MOST_BROKEN
     sender = reload(campaign.senders[0])
     assert (sender.status, sender.sleeps_until) == (SenderStatus.failing, None)
     assert "closes the connection without a reply" in sender.error
     doubtful = pledge(server.counts, deliveries(campaign.id), pending=True)
     assert len(doubtful) == 200 - statuses(campaign.id)["pending"]
+
+
+class EverySecond:
+    """Accept an email, and reset the connection at the next one."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def __call__(self, conversation: Conversation) -> None:
+        self.seen += 1
+        if self.seen % 2 == 0:
+            take_and_reset(conversation)
+        conversation.keep()
+        conversation.say("250 2.0.0 Queued")
+
+
+def test_a_server_that_resets_every_second_connection_leaves_few_in_doubt(
+    campaign_to: Any,
+    works: Any,
+    clock: Any,
+    server: FaultyServer,
+    statuses: Any,
+    deliveries: Any,
+    reload: Any,
+    pledge: Any,
+) -> None:
+    server.fail("dot", EverySecond())
+    campaign = campaign_to(60)
+    works.context = with_one_connection(works.context)
+    works.run(30)
+    assert statuses(campaign.id)["in_doubt"] == BROKEN_LATELY
+    assert reload(campaign.senders[0]).status is SenderStatus.sleeping
+    for _each in range(12):
+        clock.forward(minutes=5)
+        works.run(5)
+    assert statuses(campaign.id)["in_doubt"] <= BROKEN_LATELY + 10  # ten minutes apart in the end
+    pledge(server.counts, deliveries(campaign.id), pending=True)
+
+
+def test_refusals_between_broken_connections_do_not_hide_them(
+    campaign_to: Any, works: Any, server: FaultyServer, statuses: Any, reload: Any
+) -> None:
+    server.fail("dot", take_and_reset)
+    server.fail("rcpt", "550 5.1.1 No such user", skip=1, times=4)
+    campaign = campaign_to(40)
+    works.context = with_one_connection(works.context)
+    works.run(20)
+    assert statuses(campaign.id)["in_doubt"] == 2
+    assert reload(campaign.senders[0]).status is SenderStatus.sleeping
 
 
 def test_connections_that_break_between_accepted_emails_rest_nobody(

@@ -12,8 +12,9 @@ import psutil
 import pytest
 import redis
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
-from mailganer.models import Batch, Campaign, CampaignStatus, Delivery, DeliveryStatus, Lane, Window
+from mailganer.models import Batch, Campaign, CampaignStatus, Delivery, DeliveryStatus, Lane, Sender, Window
 from mailganer.sending.context import open_sending_context
 from mailganer.sending.scheduler.plan import plan
 from mailganer.sending.scheduler.sweep import sweep
@@ -128,6 +129,23 @@ def test_a_worker_that_is_lost_without_its_pool_leaves_nothing_in_doubt(
 
 
 @pytest.mark.slow
+def stop_between_transactions(process: int, sessions: Any) -> None:
+    """Stop a process while it holds no lock in the database: others would wait until it continues."""
+
+    def stopped() -> bool:
+        os.kill(process, signal.SIGSTOP)
+        try:
+            with sessions() as session:
+                for table in (Sender, Batch, Window):
+                    session.execute(select(table.id).with_for_update(nowait=True)).all()
+                return True
+        except OperationalError:
+            os.kill(process, signal.SIGCONT)
+            return False
+
+    wait_until(stopped, timeout=60, every=0.003)
+
+
 def test_a_worker_that_slept_past_its_lease_sends_nothing_that_another_one_took_over(
     due: Any, works: Any, context: Any, smtp_server: Any, deliveries: Any, sessions: Any, settings: Any
 ) -> None:
@@ -145,7 +163,7 @@ def test_a_worker_that_slept_past_its_lease_sends_nothing_that_another_one_took_
             os._exit(0)
     try:
         wait_until(lambda: len(smtp_server.emails) > 100, timeout=60, every=0.005)
-        os.kill(child, signal.SIGSTOP)
+        stop_between_transactions(child, sessions)
         time.sleep(3.5)
         impatient = replace(context, lease=2.0, margin=0.5)
         sweep(impatient)

@@ -75,14 +75,14 @@ def tick(context: SendingContext, apart: timedelta = timedelta(0)) -> list[TaskC
 
 
 def is_idle(context: SendingContext) -> bool:
-    """Return whether a tick would find no campaign to work on, and another one ran lately.
+    """Return whether a tick would find no campaign to work on, and the last one was not long ago.
 
     One statement, where a tick runs about thirty: an installation is idle most of the day.
     """
     now = context.now()
     with context.readers() as session:
-        last, works = session.execute(_IDLE, {"now": now}).one()
-    return not works and last is not None and timedelta(0) <= now - last < IDLE_EVERY * context.speed
+        last, has_work = session.execute(_IDLE, {"now": now}).one()
+    return not has_work and last is not None and timedelta(0) <= now - last < IDLE_EVERY * context.speed
 
 
 _IDLE = select(
@@ -90,8 +90,14 @@ _IDLE = select(
     or_(
         exists().where(Campaign.status == CampaignStatus.sending),
         exists().where(Campaign.status == CampaignStatus.scheduled, Campaign.send_at <= bindparam("now")),
-        # The second condition lets both databases use the index on batches that are not done.
-        exists().where(Batch.state == BatchState.open, Batch.state != BatchState.done),
+        # The condition on done ones lets both databases use the index on batches that are not done. Paused
+        # campaigns keep open batches, and need no tick.
+        exists().where(
+            Batch.campaign_id == Campaign.id,
+            Batch.state == BatchState.open,
+            Batch.state != BatchState.done,
+            Campaign.status.in_((CampaignStatus.cancelled, CampaignStatus.finished)),
+        ),
         exists(select(Window.id)),
     ),
 )

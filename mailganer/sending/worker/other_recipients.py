@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from ...ledger import Claim, Recipient
@@ -89,6 +89,13 @@ class OtherRecipients:
             SentPerMinute.sender_id == self._sender_id, SentPerMinute.minute >= minute_of(since)
         )
         return bool(self._session.scalar(select(later)))
+
+    def sender_emails_since(self, since: datetime) -> int:
+        """Return how many emails from this sender were accepted in the minute of ``since`` or later."""
+        emails = select(func.sum(SentPerMinute.emails)).where(
+            SentPerMinute.sender_id == self._sender_id, SentPerMinute.minute >= minute_of(since)
+        )
+        return int(self._session.scalar(emails) or 0)
 
     def _sent_of_campaign(self) -> tuple[ColumnElement[bool], ...]:
         return (

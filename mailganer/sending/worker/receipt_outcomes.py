@@ -55,7 +55,9 @@ class WindowResult:
     unauthorised: Receipt | None = None
     exhausted: Receipt | None = None
     trouble: Receipt | None = None  # of the connection or the account
-    doubts: int = 0  # connections in a row, with this window, that broke with emails in doubt
+    connection_broke: bool = False  # with emails in doubt
+    broken_in_a_row: int = 0  # such connections in a row, with this one, and no email accepted in between
+    broken_lately: int = 0  # such connections lately, if they are too many for the emails that were sent
     is_of_one_recipient: bool = False  # only one recipient got such a reply, and there is no other to try
     refused_in_a_row: Receipt | None = None  # consecutive recipients got it, and it is about none of them
     # Replies that pause the campaign, so that the user decides:
@@ -76,7 +78,8 @@ class WindowResult:
     def ends_turn(self) -> bool:
         """Whether the sender has to stop, or the lane has lost its window."""
         stops = self.refused_in_a_row or self.exhausted or self.unauthorised
-        return bool(self.trouble or self.doubts > 1 or stops or self.late)
+        breaks = self.broken_in_a_row > 1 or self.broken_lately
+        return bool(self.trouble or breaks or stops or self.late)
 
 
 def changes_for_window(

@@ -15,6 +15,9 @@ from .lone_refusals import judge_lone
 from .rate_limits import judge_rate_limits
 from .receipt_outcomes import defer
 from .refusal_pattern import (
+    BROKEN_LATELY,
+    BROKEN_SHARE,
+    BROKEN_WITHIN,
     EMAIL_ITSELF,
     OF_A_DOMAIN,
     is_about_email,
@@ -48,8 +51,8 @@ def compare_refusals(window: RefusedWindow) -> None:
             _note_trouble(window, slot, answer)
         elif answer.outcome is Outcome.in_doubt and answer.reply[:1] in ("4", "5"):
             window.result.trouble = answer  # a server that replies so is left alone for a while
-        elif answer.outcome is Outcome.in_doubt and not accepted:
-            window.result.doubts = window.pattern.doubts + 1
+        elif answer.outcome is Outcome.in_doubt:
+            window.result.connection_broke = True
         elif answer.outcome in (Outcome.unauthorised, Outcome.exhausted) and answer.sure:
             _note_stop(window, slot, answer)
         elif slot >= tail and is_unknown(answer):
@@ -60,11 +63,24 @@ def compare_refusals(window: RefusedWindow) -> None:
                 alone.append((slot, answer))
         if slot >= tail and window.pattern.tries_other_domains:
             window.pattern.domains.setdefault(window.items[slot].id, window.domain(slot))
-    window.pattern.doubts = window.result.doubts
+    if window.result.connection_broke:
+        _note_broken_connection(window)
     judge_lone(window, alone)
     judge_rate_limits(window)
     if unknown is not None:
         judge_unknown(window, unknown)
+
+
+def _note_broken_connection(window: RefusedWindow) -> None:
+    """Count a connection that broke with emails in doubt: in a row, and among what was sent lately."""
+    if not window.result.accepted:
+        window.pattern.broken_in_a_row += 1
+        window.result.broken_in_a_row = window.pattern.broken_in_a_row
+    lately = window.pattern.note_broken_connection(window.timestamp())
+    if lately >= BROKEN_LATELY:
+        sent = window.others.sender_emails_since(window.now - timedelta(seconds=BROKEN_WITHIN))
+        if lately * BROKEN_SHARE > sent + window.result.accepted:
+            window.result.broken_lately = lately
 
 
 def _add_compared(window: RefusedWindow, tail: int) -> None:

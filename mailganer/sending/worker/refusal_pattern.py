@@ -28,6 +28,9 @@ MORE_OF_A_DOMAIN = 20  # recipients tried in vain beyond what is needed, althoug
 OF_A_DOMAIN = 2  # recipients of a domain who got a reply while others were accepted: it is about the domain
 DOMAIN_JUDGED_FOR = 3600  # seconds; then such recipients are compared anew
 DEFERRED_DOMAIN_JUDGED_FOR = 172_800  # seconds, of replies that defer: until the recipients have expired
+BROKEN_WITHIN = 3600  # seconds in which connections that break with emails in doubt are counted
+BROKEN_LATELY = 5  # of them in that time: then the sender rests after each, even if others are accepted,
+BROKEN_SHARE = 50  # if they are more than one for so many emails
 
 MOST_KEPT = 40  # stored replies and kinds
 MOST_DECIDED = 20  # stored campaigns
@@ -93,7 +96,9 @@ class RefusalPattern:
     outvoted: list[int] = field(default_factory=list)
     # Recipients who were refused because of a rate, and when (Unix time). Kept while others are accepted.
     rate_limited: list[tuple[int, int]] = field(default_factory=list)
-    doubts: int = 0  # connections in a row that broke with emails in doubt
+    broken_in_a_row: int = 0  # connections that broke with emails in doubt
+    # When connections broke with emails in doubt (Unix time). Kept while others are accepted.
+    broken_at: list[int] = field(default_factory=list)
     # The recipient domains of deliveries that were not accepted.
     domains: dict[int, str] = field(default_factory=dict)
     # Recipients of other domains are tried one by one, before refusals of these are attributed.
@@ -116,7 +121,8 @@ class RefusalPattern:
             bool(stored.get("woken")),
             list(stored.get("outvoted", ())),
             [(int(recipient), int(at)) for recipient, at in stored.get("rate", ())],
-            int(stored.get("doubts", 0)),
+            int(stored.get("broken", 0)),
+            [int(at) for at in stored.get("broken_at", ())],
             {int(delivery_id): str(domain) for delivery_id, domain in stored.get("domains", ())},
             bool(stored.get("elsewhere")),
             [DomainRefusals(*each) for each in stored.get("of_domains", ())],
@@ -136,7 +142,8 @@ class RefusalPattern:
             "woken": self.woken,
             "outvoted": self.outvoted[-MOST_KEPT:],
             "rate": [list(each) for each in self.rate_limited[-MOST_KEPT:]],
-            "doubts": self.doubts,
+            "broken": self.broken_in_a_row,
+            "broken_at": self.broken_at[-MOST_KEPT:],
             "domains": [list(each) for each in self.domains.items()][-MOST_KEPT:],
             "elsewhere": self.tries_other_domains,
             "of_domains": [
@@ -148,7 +155,7 @@ class RefusalPattern:
     @property
     def is_open(self) -> bool:
         """Whether a recipient was refused, or left in doubt, since the last accepted email."""
-        return bool(self.seen or self.not_about_recipients or self.attributed or self.doubts)
+        return bool(self.seen or self.not_about_recipients or self.attributed or self.broken_in_a_row)
 
     @property
     def needs_sample(self) -> bool:
@@ -177,7 +184,7 @@ class RefusalPattern:
         self.seen, self.not_about_recipients, self.last_campaign = [], [], None
         self.outvoted += [each for each in self.attributed if each not in self.outvoted]
         self.attributed, self.alone, self.woken = [], False, False
-        self.doubts = 0
+        self.broken_in_a_row = 0
 
     def _note_domains(self, accepted: Collection[str], at: int) -> None:
         self.of_domains = [
@@ -248,6 +255,11 @@ class RefusalPattern:
         """Record who got a reply that is attributed to the sender, its server or the email."""
         self.attributed += [each for each in ids if each not in self.attributed]
         self.alone, self.woken = alone, False
+
+    def note_broken_connection(self, at: int) -> int:
+        """Add a connection that broke with emails in doubt; return how many did so lately."""
+        self.broken_at = [*(each for each in self.broken_at if abs(at - each) < BROKEN_WITHIN), at]
+        return len(self.broken_at)
 
     def note_rate_limit(self, recipient: int, at: int) -> int:
         """Add a recipient refused because of a rate; return how many different ones were so lately."""

@@ -20,18 +20,18 @@ from ...monotonic import elapsed
 from ...quota import reservations
 from ...quota.plan_and_sender_usage import sender_quota
 from . import pace, pausing
-from .backoff import requested_delay
+from .backoff import SERVER_STEPS, requested_delay
 from .campaign_health import CampaignHealth
 from .other_recipients import OtherRecipients
 from .receipt_outcomes import WindowResult
 from .refusal_comparison import compare_refusals
-from .refusal_pattern import RefusalPattern, is_compared, recipient_domain
+from .refusal_pattern import BROKEN_LATELY, RefusalPattern, is_compared, recipient_domain
 from .refused_window import RefusedWindow
 from .window_queue import Answer, WindowQueue
 
 log = logging.getLogger(__name__)
 
-MOST_DOUBTS = 10  # broken connections in a row, until the server gets no more emails that may end in doubt
+MOST_BROKEN = 10  # connections in a row that end with emails in doubt, until the server gets no more emails
 
 
 class SenderHealth:
@@ -107,8 +107,8 @@ class SenderHealth:
         if not self._stop_or_rest(session, window_result, now):
             if window_queue.error is not None:
                 self._handle_error(session, window_queue.error, now)
-            elif window_result.doubts:
-                self._rest_after_doubt(session, window_result.doubts, now)
+            elif window_result.connection_broke:
+                self._rest_after_break(session, window_result, now)
             elif window_result.accepted:
                 self._recover(session, window_result.accepted)
         self._campaigns.apply(session, campaign_id, window_queue.answers, window_result, now)
@@ -166,18 +166,23 @@ class SenderHealth:
             return False
         return True
 
-    def _rest_after_doubt(self, session: Session, doubts: int, now: datetime) -> None:
+    def _rest_after_break(self, session: Session, window_result: WindowResult, now: datetime) -> None:
         """Rest before the next email, since each attempt may leave another one in doubt.
 
-        One broken connection is reopened at once. After ``MOST_DOUBTS`` in a row no further email is risked
+        One broken connection is reopened at once. After ``MOST_BROKEN`` in a row no further email is risked
         until a user checks the sender.
         """
-        if doubts == 1:
-            return
-        if doubts < MOST_DOUBTS:
-            pausing.back_off(session, self._sender.id, _GIVES_NO_REPLY, now)
-        else:
+        if window_result.accepted:
+            self._recover(session, window_result.accepted)
+        lately = window_result.broken_lately - BROKEN_LATELY
+        rest = SERVER_STEPS[min(lately, len(SERVER_STEPS) - 1)] if lately >= 0 else timedelta(0)
+        if window_result.broken_in_a_row >= MOST_BROKEN:
             pausing.mark_sender_failing(session, self._sender.id, _GIVES_NO_REPLY, now)
+        elif window_result.broken_in_a_row > 1 or rest:
+            may_fail = not window_result.accepted
+            pausing.back_off(session, self._sender.id, _GIVES_NO_REPLY, now, at_least=rest, may_fail=may_fail)
+        else:
+            return
         self._healthy = False
 
     def _back_off(
