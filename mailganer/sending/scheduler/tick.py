@@ -44,9 +44,8 @@ MAX_LANE_TASKS = 50  # ``run_lane`` tasks queued in one tick; the senders that h
 CANCEL_AT_ONCE = 100  # batches of cancelled campaigns that one tick ends
 SILENT_FOR = timedelta(days=1)  # after which the heartbeat of a silent process is deleted
 REPAIR_EVERY = timedelta(seconds=20)
-IDLE_EVERY = timedelta(
-    seconds=7
-)  # between ticks while nothing is sent: for jobs that are not about campaigns
+# Between ticks while nothing is sent: for jobs that are not about campaigns.
+IDLE_EVERY = timedelta(seconds=7)
 
 
 def tick(context: SendingContext, apart: timedelta = timedelta(0)) -> list[TaskCall]:
