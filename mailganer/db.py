@@ -64,12 +64,15 @@ def make_engine(url: str) -> Engine:
     """Create an engine for ``sqlite:///FILE`` or ``postgresql+psycopg://...``; connects lazily."""
     if make_url(url).get_backend_name() == "sqlite":
         engine = create_engine(
-            url, connect_args={"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False}
+            url,
+            hide_parameters=True,
+            connect_args={"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False},
         )
         _prepare_sqlite(engine)
     else:
         engine = create_engine(
             url,
+            hide_parameters=True,  # errors are logged, and values are names and addresses
             pool_size=5,
             max_overflow=10,
             pool_pre_ping=True,

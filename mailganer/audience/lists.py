@@ -69,9 +69,11 @@ def delete_list(session: Session, lst: SubscriberList) -> None:
             _("A file is being imported to this list. Wait until the import is finished, or undo it.")
         )
     forget_additions(session, Import.list_id == lst.id)
-    subscriber_counts.forget_list(session, lst.id)
+    list_id = lst.id
     session.delete(lst)
     session.flush()
+    # Only now: the deletion waits for those who are adding subscribers to the list, and for their counts.
+    subscriber_counts.forget_list(session, list_id)
 
 
 def forget_additions(session: Session, condition: ColumnElement[bool]) -> None:

@@ -193,4 +193,4 @@ def _shown_name(filename: str) -> str:
 
 def _lock(session: Session, job: Import) -> None:
     session.flush()
-    session.refresh(job, with_for_update=True)
+    session.refresh(job, with_for_update={"key_share": True})

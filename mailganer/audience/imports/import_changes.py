@@ -86,11 +86,16 @@ def _joined(earlier: ImportedSubscriber, later: ImportedSubscriber) -> ImportedS
 
 
 def existing_subscribers(
-    session: Session, account_id: int, subscribers: dict[str, ImportedSubscriber]
+    session: Session, account_id: int, subscribers: dict[str, ImportedSubscriber], *, lock: bool = False
 ) -> tuple[dict[str, Row[Any]], dict[str, str]]:
-    """Return the existing subscribers among ``subscribers``. Remove and refuse those with too many fields."""
-    rows = session.execute(_with_keys(session, account_id, list(subscribers)))
-    there = {row.email_key: row for row in rows}
+    """Return the existing subscribers among ``subscribers``. Remove and refuse those with too many fields.
+
+    With ``lock``, nobody else changes or deletes them before the transaction ends.
+    """
+    rows = session.execute(_with_keys(session, account_id, list(subscribers))).all()
+    if lock and rows:
+        rows = _locked(session, [row.id for row in rows])
+    there = {row.email_key: row for row in rows if row.email_key in subscribers}
     crowded = [
         key
         for key, row in there.items()
@@ -99,6 +104,16 @@ def existing_subscribers(
     for key in crowded:
         del there[key], subscribers[key]
     return there, dict.fromkeys(crowded, "too_many_fields")
+
+
+def _locked(session: Session, ids: Collection[int]) -> Sequence[Row[Any]]:
+    """Lock subscribers and return them as they are then, without those who were deleted meanwhile."""
+    return session.execute(
+        select(*_EXISTING)
+        .where(is_one_of(session, Subscriber.id, ids))
+        .order_by(Subscriber.id)
+        .with_for_update(key_share=True)  # rows that only refer to the subscriber may be written
+    ).all()
 
 
 def _with_keys(session: Session, account_id: int, keys: list[str]) -> Select[Any]:

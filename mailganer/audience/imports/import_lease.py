@@ -1,4 +1,8 @@
-"""Lease of an import: at most one worker changes its row, and only the newest one."""
+"""Lease of an import: at most one worker changes its row, and only the newest one.
+
+The row is locked so that rows which only refer to the import may be written: undoing another import, which
+holds the account, records what this one added, while this one waits for the account.
+"""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -38,7 +42,7 @@ class ImportLease:
     def hold(self, session: Session, status: ImportStatus) -> Import:
         """Lock the row and extend the lease. Raise ``LeaseLost``, also when the status has changed."""
         job = session.scalars(
-            select(Import).where(self._is_ours, Import.status == status).with_for_update()
+            select(Import).where(self._is_ours, Import.status == status).with_for_update(key_share=True)
         ).one_or_none()
         if job is None:
             raise LeaseLost
@@ -47,7 +51,9 @@ class ImportLease:
 
     def lock_unfinished(self, session: Session) -> Import | None:
         """Return the locked row while the import is read or applied under this lease, else None."""
-        job = session.scalars(select(Import).where(self._is_ours).with_for_update()).one_or_none()
+        job = session.scalars(
+            select(Import).where(self._is_ours).with_for_update(key_share=True)
+        ).one_or_none()
         return job if job is not None and job.status in UNFINISHED else None
 
     def release(self) -> None:

@@ -13,9 +13,10 @@ from typing import Final
 
 import structlog
 from sqlalchemy import delete, or_, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from ...db import utcnow
+from ...db import is_serialization_failure, utcnow
 from ...models import Import, ImportReject, ImportStatus
 from ...settings import Settings
 from .additions import has_changes
@@ -25,6 +26,8 @@ from .plan_room import PlanRoom
 from .reasons import FileProblem
 
 ORPHANED: Final = 24 * 3600  # seconds after which an unknown file is deleted
+
+ATTEMPTS: Final = 5  # at a batch whose transaction the database rolls back so that another one can continue
 
 _log = structlog.get_logger()
 
@@ -59,14 +62,24 @@ def run_import(
     lease = acquire_import(sessions, import_id, now)
     if lease is None:
         return True
-    work = ImportWork(
-        sessions=sessions,
-        uploads=settings.uploads,
-        now=now,
-        lease=lease,
-        remaining=PlanRoom(settings, now),
-        until=time.monotonic() + seconds if seconds is not None else float("inf"),
-    )
+    until = time.monotonic() + seconds if seconds is not None else float("inf")
+
+    def attempt() -> bool:
+        return _attempt(
+            ImportWork(
+                sessions=sessions,
+                uploads=settings.uploads,
+                now=now,
+                lease=lease,
+                remaining=PlanRoom(settings, now),  # a batch that was rolled back has taken no places
+                until=until,
+            )
+        )
+
+    return _retried(attempt, import_id)
+
+
+def _attempt(work: ImportWork) -> bool:
     try:
         return _run_steps(work)
     except LeaseLost:
@@ -74,6 +87,18 @@ def run_import(
     except FileProblem as problem:
         _fail(work, problem)
         return True
+
+
+def _retried(attempt: Callable[[], bool], import_id: int) -> bool:
+    """Continue from the last committed batch when the database chose ours as the transaction to retry."""
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return attempt()
+        except OperationalError as error:
+            if not left or not is_serialization_failure(error):
+                raise
+            _log.info("import retries a batch", import_id=import_id)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _run_steps(work: ImportWork) -> bool:

@@ -1,7 +1,9 @@
 """Undo of an import: added subscribers are removed, changed ones restored.
 
 If another file also gives a subscriber a suppressed status, only that file's information is left: its import
-inherits what undoing it will need, so that imports can be undone in any order.
+inherits what undoing it will need, so that their statuses can be undone in any order. For additions the order
+matters: undoing the import that added a subscriber removes them, also if a later file gave them for the same
+list. One who is kept because they are on another list stays in the account when they leave that list later.
 """
 
 from collections import Counter

@@ -57,7 +57,7 @@ def write_subscribers(
 ) -> WriteResult:
     """Add and update subscribers and put them on the import's list."""
     subscribers = one_per_address(rows)
-    there, crowded = existing_subscribers(session, job.account_id, subscribers)
+    there, crowded = existing_subscribers(session, job.account_id, subscribers, lock=True)
     welcome, refused = admitted(session, job.account_id, subscribers, there, remaining)
     bulk = bulk_rows(session)
     new_ids = _add(bulk, job, welcome, now)
