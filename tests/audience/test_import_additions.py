@@ -48,7 +48,7 @@ def test_added_subscribers_need_no_rows_for_undoing(bringer, bring):
     import_id = bring("email,name\n" + "".join(f"r{n}@example.org,Anna\n" for n in range(50)))
     assert changes_of(bringer, import_id) == []
     undo(bringer, import_id)
-    assert bringer.people() == {}
+    assert bringer.subscribers() == {}
     with bringer.sessions() as session:
         job = session.get_one(Import, import_id)
         assert (job.added_from, job.added_to, is_being_undone(session, job)) == (None, None, False)
@@ -60,12 +60,12 @@ def test_an_undo_that_was_interrupted_goes_on_with_those_who_are_left(bringer, b
     import_id = bring("email\n" + "".join(f"r{n}@example.org\n" for n in range(12)))
     with bringer.sessions.begin() as session:
         undo_import(session, session.get_one(Import, import_id), bringer.now)
-    assert len(bringer.people()) == 9
+    assert len(bringer.subscribers()) == 9
     with bringer.sessions() as session:
         assert is_being_undone(session, session.get_one(Import, import_id))
         assert due_imports(session, bringer.now) == [import_id]
     assert run_import(bringer.sessions, bringer.settings, import_id, now=lambda: bringer.now)
-    assert bringer.people() == {}
+    assert bringer.subscribers() == {}
     with bringer.sessions() as session:
         assert due_imports(session, bringer.now) == []
 
@@ -80,7 +80,7 @@ def test_a_later_row_about_an_added_subscriber_is_recorded_once(bringer, bring, 
     assert (job.added, job.updated, job.unchanged) == (2, 0, 3)
     assert changes_of(bringer, import_id) == [("a@example.org", True, True)]
     undo(bringer, import_id)
-    assert bringer.people() == {}
+    assert bringer.subscribers() == {}
 
 
 def test_undoing_one_file_keeps_what_another_added(bringer, bring):
@@ -89,12 +89,12 @@ def test_undoing_one_file_keeps_what_another_added(bringer, bring):
     second = bring("email,name\na@example.org,Anya\nc@example.org,Clara\n")
     bringer.now += timedelta(minutes=1)
     undo(bringer, second)
-    assert {key: each.first_name for key, each in bringer.people().items()} == {
+    assert {key: each.first_name for key, each in bringer.subscribers().items()} == {
         "a@example.org": "Anna",
         "b@example.org": "Boris",
     }
     undo(bringer, first)
-    assert bringer.people() == {}
+    assert bringer.subscribers() == {}
 
 
 def test_undoing_an_import_keeps_those_whom_one_of_a_deleted_list_added(bringer, bring):
@@ -171,7 +171,7 @@ def test_values_reach_the_database_as_they_are(bringer, bring):
     )
     for values in (ODD, [f"{each}!" for each in ODD]):  # added, then changed
         bring(content if values is ODD else content.replace('"\n', '!"\n'))
-        people = bringer.people()
+        people = bringer.subscribers()
         assert [people[f"r{n}@example.org"].fields["note"] for n in range(len(ODD))] == [
             each.removeprefix("'") if each.startswith("'=") else each for each in values
         ]

@@ -116,4 +116,4 @@ def test_an_import_stops_between_two_pieces_and_continues_when_there_is_room(
         assert session.scalar(select(func.count()).select_from(Subscriber)) == job.added == 100
     bringer.now += timedelta(minutes=1)
     assert bringer.run(import_id).status is ImportStatus.done
-    assert len(bringer.people()) == rows
+    assert len(bringer.subscribers()) == rows
