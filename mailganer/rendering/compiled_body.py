@@ -21,7 +21,10 @@ Piece = TypeVar("Piece", str, bytes)
 
 
 class CompiledBody(Generic[Piece]):
-    """A source laid out for rendering. ``constant`` encodes constant text, ``put`` encodes a value."""
+    """A source laid out for rendering. ``constant`` encodes constant text, ``put`` encodes a value.
+
+    ``known`` has the pieces of texts that are encoded already; ``put_text`` encodes a text that is not in it.
+    """
 
     def __init__(
         self,
@@ -31,9 +34,13 @@ class CompiledBody(Generic[Piece]):
         *,
         constant: Callable[[str], Piece],
         put: Callable[[Any], Piece],
+        known: Mapping[str, Piece] | None = None,
+        put_text: Callable[[str], Piece] | None = None,
     ) -> None:
         self._field = field
+        self._known: Mapping[str, Piece] = {} if known is None else known
         self._put: Callable[[Any], Piece] = put
+        self._put_text: Callable[[str], Piece] = put_text or put
         self._empty: Piece = constant("")
         self._layout: list[Piece] = []
         self._programs: list[tuple[int, CompiledTemplate]] = []
@@ -64,18 +71,25 @@ class CompiledBody(Generic[Piece]):
 
     def pieces(self, values: Mapping[str, object], run: RenderBudget) -> list[Piece]:
         """Return the pieces for one recipient. Raises ``EmailError``."""
-        pieces, put = self._layout.copy(), self._put
+        pieces, put, put_text, known = self._layout.copy(), self._put, self._put_text, self._known
         name, printed = "", 0
         try:
             for name, places, times in self._names:
                 value = values.get(name)
-                if value is not None:
+                if value is None:
+                    continue
+                if type(value) is str:
+                    piece = known.get(value)
+                    if piece is None:
+                        piece = put_text(value)
+                    printed += times * len(value)
+                else:
                     piece = put(value)
-                    printed += times * (len(value) if type(value) is str else len(piece))
-                    if printed > render_budget.OUTPUT:
-                        raise RenderTooLarge(render_budget.LONG)
-                    for place in places:
-                        pieces[place] = piece
+                    printed += times * len(piece)
+                if printed > render_budget.OUTPUT:
+                    raise RenderTooLarge(render_budget.LONG)
+                for place in places:
+                    pieces[place] = piece
             run.charge_output(printed)
         except EmailError as error:
             error.field, error.line = self._field, self._lines.get(name)

@@ -63,15 +63,15 @@ class Pieces(Sandbox):
         ``known`` caches pieces of values that are the same in HTML and in text, so both bodies share it.
         """
         super().__init__(html=html)
-        self._known = known
+        self.known = known
         self._escape = escape if html else str
 
     def put(self, value: Any) -> bytes:
         """Return a value as an encoded piece, cached: names and cities repeat, links are in both bodies."""
         if type(value) is not str:
             return _constant(str(self._escape(sandbox_operations.plain(value))))
-        piece = self._known.get(value)
-        return self._text(value) if piece is None else piece
+        piece = self.known.get(value)
+        return self.put_text(value) if piece is None else piece
 
     def put_computed(self, context: Context, value: Any) -> bytes:
         """Return a computed value as an encoded piece, charged to the budget as ``finalize`` does."""
@@ -81,16 +81,16 @@ class Pieces(Sandbox):
         budget_of(context).charge_output(len(value))
         return self.put(value)
 
-    def _text(self, value: str) -> bytes:
+    def put_text(self, value: str) -> bytes:
         if _PLAIN.fullmatch(value):
             piece = value.encode("ascii") + b"=\r\n"
         else:
             piece = _constant(str(self._escape(sandbox_operations.clean(value))))
             if len(value) > _LONGEST_KNOWN or _ESCAPED.search(value):
                 return piece
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        self._known[value] = piece
+        if len(self.known) >= _MOST_KNOWN:
+            self.known.clear()
+        self.known[value] = piece
         return piece
 
 
@@ -154,7 +154,15 @@ def _text_of(pieces: bytes) -> str:
 
 
 def _body(plain: CompiledTemplate, environment: Pieces) -> CompiledBody[bytes]:
-    return CompiledBody(plain.source, plain.field, environment, constant=_constant, put=environment.put)
+    return CompiledBody(
+        plain.source,
+        plain.field,
+        environment,
+        constant=_constant,
+        put=environment.put,
+        known=environment.known,
+        put_text=environment.put_text,
+    )
 
 
 def _base64(text: str) -> bytes:
