@@ -153,7 +153,7 @@ def test_a_list_deleted_while_someone_is_added_to_it_leaves_no_counts(
         deleted = background.submit(delete)
         wait_until_blocked(sessions, deleted)
     deleted.result(20)
-    assert sessions().get(SubscriberList, list_id) is None
+    assert session.get(SubscriberList, list_id) is None
     assert subscriber_counts.count_differences(session, account_id) == []
 
 
