@@ -225,7 +225,7 @@ def _report_ends(reports: dict[int, int]) -> None:
         if not pid:
             return
         report = reports.pop(pid)
-        with suppress(BrokenPipeError):  # nobody waits for this one
+        with suppress(BrokenPipeError):  # this one is not waited for
             os.write(report, str(os.waitstatus_to_exitcode(status)).encode())
         os.close(report)
 

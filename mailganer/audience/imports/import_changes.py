@@ -90,7 +90,7 @@ def existing_subscribers(
 ) -> tuple[dict[str, Row[Any]], dict[str, str]]:
     """Return the existing subscribers among ``subscribers``. Remove and refuse those with too many fields.
 
-    With ``lock``, nobody else changes or deletes them before the transaction ends.
+    With ``lock``, no other transaction changes or deletes them before the transaction ends.
     """
     rows = session.execute(_with_keys(session, account_id, list(subscribers))).all()
     if lock and rows:
